@@ -1,0 +1,86 @@
+"""Method: how something is made. Its training step is a generator of turns (see Turn)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from limner.core.random import generator
+from limner.core.settings import Settings
+from limner.core.signal import Signal
+
+Batch = Mapping[str, Tensor]
+"""What a step learns from: "x" (N, C, *size) in [-1, 1], and "label" (N,) int64 where there are classes."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One player's move in a step.
+
+    player  the name of the child module that moves
+    loss    (N,)  what it wants less of, one value a sample
+    values  figures worth logging, each of shape (N,) or ()
+    """
+
+    player: str
+    loss: Tensor
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+Move = Turn | tuple[Turn, ...]
+"""A turn, or several taken at once: every gradient is taken before any player moves."""
+
+
+class Luck:
+    """Where a method's noise comes from: a stream that is named for the step, cut to this process's part.
+
+    Every process draws the joined batch's noise and keeps its own rows, so that the same batch is trained on
+    however many processes share it.
+    """
+
+    def __init__(self, seed: int, *name: str | int, part: int = 0, parts: int = 1) -> None:
+        self._generator = generator(seed, *name)
+        self._part, self._parts = part, parts
+
+    def normal(self, count: int, *shape: int) -> Tensor:
+        """(count, *shape), standard normal, on the CPU."""
+        joined = torch.randn(count * self._parts, *shape, generator=self._generator)
+        return joined[self._part * count : (self._part + 1) * count]
+
+
+class Method(nn.Module, ABC):
+    """One published method: networks as child modules, `step`, and its task's verb.
+
+    Its players are the child modules whose names are fields of Config that hold optimiser settings.
+    No optimiser, device, backward, precision or process appears in a method: those are the learner's.
+
+    Config     the settings class
+    batchwise  true where a sample's result depends on the rest of the batch (batch normalisation)
+    averaged   the child modules whose moving average is what is left after training
+    """
+
+    Config: ClassVar[type[Settings]]
+    batchwise: ClassVar[bool] = False
+    averaged: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Settings, signal: Signal) -> None:
+        super().__init__()
+        self.config = config
+        self.signal = signal
+        self.luck = Luck(0)
+
+    @abstractmethod
+    def step(self, batch: Batch) -> Iterator[Move]:
+        """Walk through one step of training, yielding each move before it is made."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def noise(self, count: int, *shape: int) -> Tensor:
+        """(count, *shape), standard normal, on the method's device, from the step's own stream."""
+        return self.luck.normal(count, *shape).to(self.device, non_blocking=True)

@@ -1,0 +1,29 @@
+"""Randomness as named streams: a pure function of the seed and a name, so that nothing has to be replayed."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+Part = str | int
+
+
+def stream(seed: int, *name: Part) -> int:
+    """A 63-bit seed for the stream of that name. Streams of other names are independent of it.
+
+    seed    the run's seed
+    name    what the randomness is for, and where it stands: ("noise", step)
+    returns an integer in [0, 2**63)
+    """
+    text = "/".join([str(seed), *map(str, name)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *name: Part) -> torch.Generator:
+    """A torch generator (CPU, so that every device sees the same numbers) for the named stream."""
+    return torch.Generator().manual_seed(stream(seed, *name))
+
+
+def permutation(seed: int, count: int, *name: Part) -> np.ndarray:
+    """An order of `count` things, int64 (count,), for the named stream."""
+    return np.random.Generator(np.random.PCG64(stream(seed, *name))).permutation(count)

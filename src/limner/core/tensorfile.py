@@ -1,0 +1,142 @@
+"""The one file format: safetensors with a JSON header that carries a checksum of every byte that matters.
+
+A flipped bit in a plain safetensors file loads silently with wrong weights; here each kind of damage has its own
+sentence. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from limner.core.errors import ModelError
+from limner.core.files import atomic
+
+FORMAT = 1
+"""Version of the header. A file with a higher one is from a newer limner."""
+_KEY = "limner"
+_HEADER_LIMIT = 1 << 20
+_ENTRY_LIMIT = 10_000
+_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Write tensors and a header atomically; the same content gives the same bytes.
+
+    header  JSON values; "kind" says what the file is
+    returns the SHA-256 that the header carries, as hex
+    raises  LimnerError   if the file cannot be written
+    """
+    dense = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(tensors.items())}
+    body = {"format": FORMAT, **header}
+    digest = _digest(dense, body)
+    text = json.dumps({**body, "sha256": digest}, sort_keys=True, separators=(",", ":"))
+    with atomic(path) as file:
+        file.write(serialise(dense, metadata={_KEY: text}))
+    return digest
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """The header alone, unverified against the tensors: for showing, not for loading.
+
+    raises ModelError   if the file is no limner file of that kind
+    """
+    return _header(path, kind)[0]
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that is whole: size, header, checksum and finiteness are all checked.
+
+    raises ModelError   a sentence for each kind of damage
+    """
+    header, size = _header(path, kind)
+    if path.stat().st_size != size:
+        raise ModelError(
+            f"{path} was cut short: it has {path.stat().st_size:,} bytes and its header promises {size:,}",
+            "copy or download it again",
+        )
+    try:
+        tensors = parse(path.read_bytes())
+    except Exception as error:  # the parser's errors are of its own classes
+        raise ModelError(f"{path} is damaged: {error}", "copy or download it again") from error
+    stated = header.pop("sha256", "")
+    if _digest(tensors, header) != stated:
+        raise ModelError(f"{path} is damaged: its content does not match its checksum", "copy or download it again")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{path} holds values that are not finite in '{name}'", "use an earlier checkpoint")
+    return {**header, "sha256": stated}, tensors
+
+
+def load_into(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict whose keys, shapes and dtypes all equal the module's.
+
+    raises ModelError   naming the first difference
+    """
+    own = module.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in tensors or name not in own:
+            where = "is missing" if name in own else "is not part of the network"
+            raise ModelError(f"{path} does not fit its own settings: '{name}' {where}")
+        if own[name].shape != tensors[name].shape or own[name].dtype != tensors[name].dtype:
+            saw, needed = tensors[name], own[name]
+            raise ModelError(
+                f"{path} does not fit its own settings: '{name}' is {tuple(saw.shape)} {saw.dtype}, "
+                f"needed {tuple(needed.shape)} {needed.dtype}"
+            )
+    module.load_state_dict(dict(tensors))
+
+
+def _header(path: Path, kind: str) -> tuple[dict[str, Any], int]:
+    """The limner header, and the size the whole file must have."""
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder, not a {kind} file", f"a run's {kind} is {path / 'model.safetensors'}")
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}", "a run ends with RUN/model.safetensors")
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        raw = file.read(length) if len(start) == 8 and 2 <= length <= _HEADER_LIMIT else b""
+    if not start:
+        raise ModelError(f"{path} is empty", "copy or download it again")
+    if not raw.startswith(b"{"):
+        looks = "text or a web page" if start.isascii() and start.lstrip()[:1] in b"<#{%" else "something else"
+        looks = "a pickled PyTorch file" if start[:2] in (b"PK", b"\x80\x02") else looks
+        raise ModelError(f"{path} is not a limner {kind}: it looks like {looks}", "limner reads its own .safetensors")
+    if len(raw) < length:
+        raise ModelError(f"{path} was cut short inside its header", "copy or download it again")
+    try:
+        table = json.loads(raw)
+        text = table.pop("__metadata__", {}).get(_KEY, "")
+        header = json.loads(text) if text else {}
+        end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
+        dtypes = {entry["dtype"] for entry in table.values()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise ModelError(f"{path} is damaged: its header cannot be read", "copy or download it again") from None
+    if not isinstance(header, dict) or not header:
+        raise ModelError(f"{path} holds weights, but limner did not write it", "train a model, or use one of limner's")
+    if header.get("format", 0) > FORMAT:
+        raise ModelError(
+            f"{path} is from a newer limner (format {header['format']}, this one reads up to {FORMAT})",
+            "pip install --upgrade limner",
+        )
+    if header.get("kind") != kind:
+        raise ModelError(f"{path} is a limner {header.get('kind')}, not a {kind}")
+    if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES:
+        raise ModelError(f"{path} holds tensors that no limner {kind} has", "use only files that you trust")
+    return header, 8 + length + end
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    total = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()

@@ -1,0 +1,80 @@
+"""The cache: where prepared data are kept between runs, made once even when two processes want them."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar, cast
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from limner.core.events import Event, Note
+from limner.data.pack import building, cannot_write
+
+T = TypeVar("T")
+Build = Callable[[Path], Generator[Event, None, None]]
+
+
+def cache_folder() -> Path:
+    """Where limner keeps what it fetched and prepared: LIMNER_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("LIMNER_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("limner", appauthor=False)
+
+
+def finish(events: Generator[Event, None, T]) -> T:
+    """What a generator of events returns, when nobody wants the events."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as done:
+            return cast(T, done.value)
+
+
+def cached(key: str, build: Build, shelf: str = "packs") -> Generator[Event, None, Path]:
+    """A folder of the cache, built first if it isn't there. Another process that wants it too waits.
+
+    key      the folder's name; what it holds must be a function of it
+    build    writes to the folder it is given, telling of its progress
+    shelf    the part of the cache
+    returns  the folder
+    raises   DataError   if the cache can't be written
+    """
+    folder = cache_folder() / shelf / key
+    if folder.exists():
+        return folder
+    lock = FileLock(folder.with_name(f".{key}.lock"))
+    yield from _acquire(lock, folder, key)
+    try:
+        if not folder.exists():
+            _sweep(folder)
+            with building(folder) as temporary:
+                yield from build(temporary)
+    finally:
+        lock.release()
+    return folder
+
+
+def _acquire(lock: FileLock, folder: Path, key: str) -> Generator[Event, None, None]:
+    """Take the lock, giving control back every half second so that waiting can be interrupted."""
+    told = False
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0.5 if told else 0)
+            return
+        except Timeout:
+            if not told:
+                yield Note(f"another limner is preparing {key}: waiting for it")
+            told = True
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds of this folder left. Only names that we give are touched."""
+    ours = re.compile(re.escape(f".{folder.name}.") + r"(partial|old)-[0-9a-f]{8}")
+    for path in folder.parent.iterdir():
+        if ours.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""Dataset: samples that a method learns from, and the manifest that says what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from limner.core.errors import DataError
+from limner.core.settings import Settings
+from limner.core.signal import Signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+"""The version of the pack's layout. A pack of a later one is refused."""
+
+
+class Manifest(Settings):
+    """What a data set is and where it came from. It travels with the model."""
+
+    format: int = FORMAT
+    """Version of the pack's layout."""
+    name: str
+    """What the set is called, e.g. mnist."""
+    split: str = "train"
+    """Which part of the set this is: train or test."""
+    source: str
+    """Who served it, in words."""
+    count: int = Field(ge=1)
+    """Number of samples."""
+    channels: int = Field(ge=1)
+    """Channels of a sample: 1 grey, 3 colour; for points, the number of coordinates."""
+    size: tuple[int, ...] = ()
+    """Extent of each axis in px; none for points."""
+    dtype: Literal["uint8", "float32"] = "uint8"
+    """How a value is stored: pictures as bytes, points as floats in [-1, 1]."""
+    scale: float = Field(default=1.0, gt=0)
+    """For points: the original coordinate is the stored value times this."""
+    classes: tuple[str, ...] = ()
+    """Class names in the order of the labels; none where there are no labels."""
+    fit: str = ""
+    """How pictures were brought to the size: crop, pad or stretch; empty where they were left as they are."""
+    licence: str = ""
+    """Licence of the data, if known."""
+    attribution: str = ""
+    """Whom to name when the data, or what was learnt from them, is shown."""
+    sha256: str
+    """SHA-256 of the packed samples."""
+    labels_sha256: str = ""
+    """SHA-256 of the labels, little-endian int64; empty where there are none."""
+
+    @property
+    def signal(self) -> Signal:
+        """What a method makes that learns from these data."""
+        return Signal(channels=self.channels, size=self.size, classes=len(self.classes))
+
+    def describe(self) -> str:
+        """In words, e.g. 'mnist: 55,000 train samples, 28×28 px, grey, 10 classes'."""
+        kind = "points" if not self.size else "images"
+        labelled = f", {len(self.classes)} classes" if self.classes else ""
+        return f"{self.name}: {self.count:,} {self.split} {kind}, {self.signal.describe()}{labelled}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, held as a memory map where they are many, and their labels.
+
+    manifest  what they are
+    samples   (count, C, *size)  uint8 pictures, or float32 points in [-1, 1]
+    labels    (count,)           int64, or None
+    """
+
+    manifest: Manifest
+    samples: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    @property
+    def signal(self) -> Signal:
+        """What a method makes that learns from these data."""
+        return self.manifest.signal
+
+    def take(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """A batch.
+
+        indices  (N,)           which samples
+        returns  "x"            (N, C, *size)  float32 in [-1, 1]
+                 "label"        (N,)           int64, where there are labels
+        """
+        import torch
+
+        x = torch.from_numpy(self.samples[indices])
+        if x.dtype == torch.uint8:
+            x = x.to(torch.float32).div_(127.5).sub_(1.0)
+        batch = {"x": x}
+        if self.labels is not None:
+            batch["label"] = torch.from_numpy(self.labels[indices])
+        return batch
+
+    def need_classes(self, who: str) -> None:
+        """Make sure that there are labels.
+
+        who     who needs them, for the error
+        raises  DataError   if there are none
+        """
+        if self.labels is None:
+            raise DataError(
+                f"{who} needs classes, and '{self.manifest.name}' has no labels",
+                "put the pictures of each class in a subfolder of its own",
+            )

@@ -1,0 +1,241 @@
+"""Packs: a folder that holds prepared samples, ready to be memory-mapped.
+
+    manifest.json   what the samples are (see Manifest)
+    samples.bin     (count, C, *size), row by row, uint8 or little-endian float32
+    labels.bin      (count,), little-endian int64; only where there are classes
+    files.jsonl     one line for each file that was packed or left out, with its SHA-256; only for folders and archives
+
+A pack holds no time and no absolute path: the same pictures give the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner.core.errors import DataError, LimnerError, UsageError
+from limner.core.files import sync_folder
+from limner.data.dataset import FORMAT, Dataset, Manifest
+
+MANIFEST, SAMPLES, LABELS, FILES = "manifest.json", "samples.bin", "labels.bin", "files.jsonl"
+_LARGEST_MANIFEST = 16 << 20
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether the folder looks like a pack."""
+    return (folder / MANIFEST).is_file() and (folder / SAMPLES).is_file()
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target, which takes the target's place when the work is done.
+
+    If the work fails or is interrupted, the temporary folder goes and the target stays as it was.
+    A target that exists is replaced only if nothing but packs would be lost.
+
+    target  the folder to make
+    yields  the folder to write to
+    raises  UsageError   if the target exists and is neither a pack nor empty
+            DataError    if it can't be written
+    """
+    check_replaceable(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(target, "partial")
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    try:
+        yield temporary
+        _settle(temporary)
+        _swap(temporary, target)
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cannot_write(target: Path, error: OSError) -> DataError:
+    """The error for a place that can't be written, with the system's reason."""
+    return DataError(
+        f"cannot write {target}: {(error.strerror or str(error)).lower()}",
+        "free space, or choose another place with --out (for the cache: the environment variable LIMNER_CACHE)",
+    )
+
+
+def check_replaceable(target: Path) -> None:
+    """Make sure that making `target` destroys nothing but packs.
+
+    raises UsageError   if it is a file, or a folder that holds something else
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file, not a folder", "choose another --out")
+    for entry in target.iterdir():
+        if not _is_ours(entry):
+            raise UsageError(
+                f"{target} holds {entry.name}, which is not part of a pack, so it is not replaced",
+                "choose another --out",
+            )
+
+
+def _is_ours(entry: Path) -> bool:
+    return entry.name in (MANIFEST, SAMPLES, LABELS, FILES) or (entry.is_dir() and is_pack(entry))
+
+
+def _beside(target: Path, why: str) -> Path:
+    """A new empty folder beside the target, hidden, and known as ours by its name."""
+    folder = target.with_name(f".{target.name}.{why}-{secrets.token_hex(4)}")
+    folder.mkdir()
+    return folder
+
+
+def _settle(folder: Path) -> None:
+    """Make every file and folder reach the disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put `new` in the place of `target`, which comes back if that fails."""
+    old = None
+    if target.exists():
+        old = _beside(target, "old")
+        target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        if old is not None:
+            old.rename(target)
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+    sync_folder(target.parent)
+
+
+def write_pack(folder: Path, samples: np.ndarray, labels: np.ndarray | None, **about: Any) -> Manifest:
+    """Write samples that are in memory as a pack.
+
+    folder   an empty folder (see `building`)
+    samples  (count, C, *size)  uint8, or float32 in [-1, 1]
+    labels   (count,)           integers, or None
+    about    what is left of the manifest: name, source, classes, licence …
+    """
+    (folder / SAMPLES).write_bytes(np.ascontiguousarray(samples).data)
+    return seal(folder, samples.shape, samples.dtype.name, labels, **about)
+
+
+def seal(folder: Path, shape: tuple[int, ...], dtype: str, labels: np.ndarray | None, **about: Any) -> Manifest:
+    """Write labels and manifest beside samples that have been written.
+
+    folder  holds samples.bin
+    shape   (count, C, *size) of the samples
+    labels  (count,) integers, or None
+    about   what is left of the manifest
+    """
+    count, channels, *size = shape
+    packed_labels = b"" if labels is None else np.asarray(labels, dtype="<i8").tobytes()
+    if labels is not None:
+        (folder / LABELS).write_bytes(packed_labels)
+    manifest = Manifest(
+        count=count,
+        channels=channels,
+        size=tuple(size),
+        dtype=dtype,
+        sha256=sha256_of(folder / SAMPLES),
+        labels_sha256=hashlib.sha256(packed_labels).hexdigest() if labels is not None else "",
+        **about,
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_pack(folder: Path, verify: bool = False) -> Dataset:
+    """Open a pack: its samples are mapped into memory, not read.
+
+    folder  the pack
+    verify  read everything and compare checksums too
+    raises  DataError   if it is no pack, damaged, or made by a newer limner
+    """
+    manifest = read_manifest(folder)
+    dtype = np.dtype(manifest.dtype).newbyteorder("<")
+    shape = (manifest.count, *manifest.signal.shape)
+    _check_length(folder / SAMPLES, int(np.prod(shape, dtype=object)) * dtype.itemsize)
+    samples = np.asarray(np.memmap(folder / SAMPLES, dtype=dtype, mode="r", shape=shape))
+    labels = None
+    if manifest.classes:
+        _check_length(folder / LABELS, manifest.count * 8)
+        labels = np.fromfile(folder / LABELS, dtype="<i8").astype(np.int64, copy=False)
+        if labels.min() < 0 or labels.max() >= len(manifest.classes):
+            raise _damaged(folder, f"its labels name more than its {len(manifest.classes)} classes")
+    if verify:
+        _check_sums(folder, manifest)
+    return Dataset(manifest, samples, labels)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a pack.
+
+    raises DataError   if there is none, or it can't be read, or is newer than this limner
+    """
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_MANIFEST + 1)
+    except OSError as error:
+        raise _damaged(folder, f"{MANIFEST} can't be read ({(error.strerror or str(error)).lower()})") from None
+    try:
+        values = json.loads(text)
+        version = int(values["format"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _damaged(folder, f"{MANIFEST} is not a pack's manifest") from None
+    if len(text) > _LARGEST_MANIFEST or version < 1:
+        raise _damaged(folder, f"{MANIFEST} is not a pack's manifest")
+    if version > FORMAT:
+        raise DataError(
+            f"the pack {folder} has format {version}, and this limner reads up to {FORMAT}",
+            "update limner, or prepare the data again",
+        )
+    try:
+        return Manifest.read(values, where=str(path))
+    except LimnerError as error:
+        raise _damaged(folder, error.message) from None
+
+
+def _check_length(path: Path, expected: int) -> None:
+    seen = -1
+    with suppress(OSError):
+        seen = path.stat().st_size
+    if seen != expected:
+        was = "is missing" if seen < 0 else f"has {seen:,} bytes, not {expected:,}"
+        raise _damaged(path.parent, f"{path.name} {was}")
+
+
+def _check_sums(folder: Path, manifest: Manifest) -> None:
+    sums = {SAMPLES: manifest.sha256} | ({LABELS: manifest.labels_sha256} if manifest.classes else {})
+    for name, expected in sums.items():
+        seen = sha256_of(folder / name)
+        if seen != expected:
+            raise _damaged(folder, f"{name} has SHA-256 {seen[:12]}…, not {expected[:12]}…")
+
+
+def _damaged(folder: Path, what: str) -> DataError:
+    return DataError(f"the pack {folder} is damaged: {what}", "prepare the data again; --force replaces the pack")

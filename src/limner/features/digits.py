@@ -1,0 +1,61 @@
+"""Digits: a small network that reads handwritten digits. 28×28 px, grey; 128 features; 10 classes.
+
+It was trained on MNIST's training images by `python benchmarks/digits_classifier.py`, which prints its accuracy on
+the 10,000 test images; the weights' header repeats it. A Fréchet distance over it is called FD-digits: it sees
+strokes, not photographs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from limner.features.network import Classifier, file_sha256, grey, resized
+
+WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
+
+
+class Digits(Classifier):
+    """Five convolutions, averaged over the picture, and a linear classifier: 0.2 million weights."""
+
+    name = "digits"
+    dimensions = 128
+    classes = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _block(1, 24, 5, padding=0),                    # 24×24
+            nn.MaxPool2d(2),                                # 12×12
+            _block(24, 48, 3, padding=1),
+            _block(48, 64, 3, padding=1),
+            nn.MaxPool2d(2),                                # 6×6
+            _block(64, 96, 3, padding=1),
+            _block(96, self.dimensions, 3, padding=0),      # 4×4
+        )  # fmt: skip
+        self.head = nn.Linear(self.dimensions, self.classes)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(resized(grey(x), 28).float()).mean((2, 3))
+        return features, self.head(features)
+
+
+def _block(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def load(path: Path = WEIGHTS) -> Digits:
+    """The network with its trained weights."""
+    network = Digits()
+    network.load_state_dict(load_file(path))
+    return network.freeze(file_sha256(path))
+
+
+def header(path: Path = WEIGHTS) -> dict[str, Any]:
+    """What the weights' file says of itself: accuracy, command, seed, data."""
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})

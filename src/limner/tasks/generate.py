@@ -1,0 +1,52 @@
+"""Generate: make something out of noise."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from limner.core.method import Method
+
+
+class Generate(Method):
+    """A method that turns noise into samples.
+
+    latent  how many numbers of noise make one sample; set by the final class's __init__
+    """
+
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    latent: int
+
+    @abstractmethod
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Samples from noise.
+
+        z       (N, latent)        standard normal
+        label   (N,)               classes, where the signal has them and the method uses them
+        returns (N, C, *size)      values in [-1, 1]
+        """
+
+    def judge(self, x: Tensor) -> Tensor | None:
+        """How real each sample looks to the discriminator, where the method has one that says so.
+
+        x       (N, C, *size)
+        returns (N,)  logits: positive where it takes the sample for real; None where there is no such judge
+        """
+        return None
+
+    @torch.inference_mode()
+    def draw(self, z: Tensor, label: Tensor | None = None, batch: int = 250) -> Tensor:
+        """Samples as the method in evaluation mode makes them, in batches so that memory stays bounded.
+
+        z       (N, latent)     on any device
+        label   (N,) or None
+        returns (N, C, *size)   on the CPU, float32 in [-1, 1]
+        """
+        self.eval()
+        parts = []
+        for start in range(0, len(z), batch):
+            chosen = None if label is None else label[start : start + batch].to(self.device)
+            made = self.generate(z[start : start + batch].to(self.device), chosen)
+            parts.append(made.float().clamp(-1, 1).cpu())
+        return torch.cat(parts)

@@ -1,0 +1,264 @@
+"""The loop: steps, epochs, previews, checkpoints, the guard and interruptions of one run, told as events."""
+
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from limner.core.events import Epoch, Event, Progress, Saved, Warned
+from limner.core.method import Batch
+from limner.core.random import stream
+from limner.data.dataset import Dataset
+from limner.data.loader import batch_indices
+from limner.training import checkpoint
+from limner.training.guard import COLLAPSED, Diverged, Guard
+from limner.training.interrupt import Interrupt, Interrupted
+from limner.training.learner import Learner
+from limner.training.log import Log, plot, read_log
+
+_LOG_EVERY = 25
+_WATCH_EVERY = 250
+_WATCH_AFTER = 1000  # Early samples are all alike without anything being wrong.
+_TELL_EVERY = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run goes.
+
+    steps             steps in all
+    batch             samples a step, over all processes
+    accumulate        micro-batches a process walks side by side
+    checkpoint_every  steps between checkpoints
+    keep              how many checkpoints stay
+    preview_every     epochs between previews; the first and the last epoch have one anyway
+    evaluate_every    epochs between evaluations; 0 for none
+    """
+
+    steps: int
+    batch: int
+    accumulate: int
+    checkpoint_every: int
+    keep: int
+    preview_every: float
+    evaluate_every: float = 0
+
+
+@dataclass
+class Loop:
+    """One run of one learner over one data set.
+
+    facts     goes into each checkpoint's header
+    preview   writes the preview picture for a name and says where it is; called in the first process only
+    evaluate  figures of the averaged model, lower "score" better; called in the first process only
+    diversity the diversity ratio of the averaged model's samples; None where the task has none
+    """
+
+    learner: Learner
+    dataset: Dataset
+    folder: Path
+    plan: Plan
+    facts: Mapping[str, Any]
+    preview: Callable[[str], Path]
+    evaluate: Callable[[], dict[str, float]]
+    diversity: Callable[[int], float | None]
+    keep_best: Callable[[Path, int, float], None]
+
+    def __post_init__(self) -> None:
+        self.guard = Guard()
+        self.step = 0
+        self.seen = 0
+        self.seconds = 0.0
+        self.best = float("inf")
+        self.root = self.learner.seed
+        self.log = Log(self.folder / "log.jsonl")
+        self._sums: dict[str, list[float]] = {}
+        self._saved_at = -1
+
+    # --- what a checkpoint holds -------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Write a checkpoint of this moment."""
+        header = {
+            "healthy": self.guard.healthy,
+            "guard": asdict(self.guard),
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "best": None if self.best == float("inf") else self.best,
+            "epoch_sums": self._sums,
+            **self.facts,
+        }
+        path = checkpoint.save(
+            self.folder / "checkpoints", self.step, self.learner.state(), header, self.plan.keep
+        )
+        self._saved_at = self.step
+        return path
+
+    def resume(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        header = found.header
+        self.step, self.seen, self.seconds = header["step"], header["seen"], header["seconds"]
+        self.best = float("inf") if header["best"] is None else header["best"]
+        self.guard = Guard(**header["guard"])
+        self._sums = header["epoch_sums"]
+        self._saved_at = self.step
+        self.learner.restore(found.tensors)
+        self._renew()
+        if self.learner.world.first:
+            self.log.cut(self.step)
+
+    def _renew(self) -> None:
+        """After going back, training sees other batches and noise, and moves in smaller steps."""
+        again = self.guard.reloads
+        self.learner.seed = stream(self.root, "again", again) if again else self.root
+        self.learner.rate_factor = self.guard.rate_factor
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, or to an interruption.
+
+        raises Interrupted   after saving, where a signal came
+        raises Diverged      where the guard's ladder ends
+        """
+        world, plan, count = self.learner.world, self.plan, len(self.dataset)
+        began, first, told = time.perf_counter(), self.step, 0.0
+        before = self.seconds
+        epochs = plan.steps * plan.batch / count
+        recent: dict[str, list[float]] = defaultdict(list)
+        with Interrupt() as interrupt:
+            while self.step < plan.steps:
+                values = self.learner.step(self.step, self._parts(), self.seen)
+                self.step += 1
+                skipped = values.pop("skipped") > 0
+                if self.guard.after(skipped, self.step) == "reload":
+                    yield from self._go_back()
+                    continue
+                old_epoch = self.seen // count
+                self.seen += plan.batch
+                self.seconds = before + time.perf_counter() - began
+                if not skipped:
+                    for name, value in values.items():
+                        recent[name].append(value)
+                        total = self._sums.setdefault(name, [0.0, 0])
+                        total[0] += value
+                        total[1] += 1
+                if world.first and (self.step % _LOG_EVERY == 0 or self.step == plan.steps) and recent:
+                    means = {name: sum(seen) / len(seen) for name, seen in recent.items()}
+                    self.log.add("train", step=self.step, seen=self.seen, seconds=round(self.seconds, 3), **means)
+                    recent.clear()
+                if self.seconds - told > _TELL_EVERY or self.step == plan.steps:
+                    told = self.seconds
+                    speed = (self.step - first) / max(1e-9, self.seconds - before)
+                    yield Progress(
+                        "train", self.step, plan.steps, "steps", speed * plan.batch, "images/s",
+                        (plan.steps - self.step) / speed, {k: v for k, v in values.items() if k.endswith("_loss")},
+                    )  # fmt: skip
+                if self.step % _WATCH_EVERY == 0:
+                    yield from self._watch()
+                epoch = self.seen // count
+                if epoch > old_epoch or self.step == plan.steps:
+                    yield from self._epoch(epoch, old_epoch, epochs)
+                stop = world.agree(bool(interrupt.number))
+                due = self.step % plan.checkpoint_every == 0 or self.step == plan.steps or stop
+                if due and world.first and self._saved_at != self.step:
+                    yield Saved("checkpoint", self.save())
+                if stop and self.step < plan.steps:
+                    raise Interrupted(
+                        f"stopped at step {self.step:,} of {plan.steps:,}; everything so far is saved",
+                        f"go on with: limner train --resume {self.folder}",
+                        interrupt.number or 2,
+                    )
+
+    def _parts(self) -> list[Batch]:
+        """This process's micro-batches of the joined batch."""
+        plan, world = self.plan, self.learner.world
+        joined = batch_indices(self.learner.seed, self.step, plan.batch, len(self.dataset))
+        mine = np.split(joined, world.size * plan.accumulate)[world.rank * plan.accumulate :][: plan.accumulate]
+        return [
+            {name: value.to(world.device, non_blocking=True) for name, value in self.dataset.take(part).items()}
+            for part in mine
+        ]
+
+    def _epoch(self, epoch: int, old: int, epochs: float) -> Iterator[Event]:
+        means = {name: total / max(1, times) for name, (total, times) in self._sums.items()}
+        last = self.step == self.plan.steps
+        if epoch > old:
+            self._sums = {}
+            yield Epoch(epoch, max(1, round(epochs)), self.step, self.seconds, means)
+            if self.learner.world.first:
+                self.log.add("epoch", step=self.step, epoch=epoch, **means)
+        if not self.learner.world.first:
+            return
+        if last or epoch == 1 or _crossed(epoch, old, self.plan.preview_every):
+            name = f"epoch-{epoch:03d}" if epoch > old else f"step-{self.step:06d}"
+            yield Saved("grid", self.preview(name))
+            plot(read_log(self.log.path), self.folder / "losses.png")
+        if self.plan.evaluate_every and (last or _crossed(epoch, old, self.plan.evaluate_every)):
+            yield from self._evaluate()
+
+    def _evaluate(self) -> Iterator[Event]:
+        figures = self.evaluate()
+        self.log.add("evaluation", step=self.step, **figures)
+        name, score = next(iter(figures.items()))
+        if score < self.best:
+            self.best = score
+            path = self.folder / "checkpoints" / "best.safetensors"
+            self.keep_best(path, self.step, score)
+            yield Saved(f"best model so far ({name} {score:.2f})", path)
+
+    def _watch(self) -> Iterator[Event]:
+        """Measure diversity, and say so when it is gone. Every process decides alike."""
+        ratio = self.diversity(self.step)
+        if ratio is None:
+            return
+        if self.learner.world.first:
+            self.log.add("diversity", step=self.step, ratio=ratio)
+        if self.step < _WATCH_AFTER:
+            return
+        fell = ratio < COLLAPSED <= self.guard.diversity
+        self.guard.diversity = ratio
+        if fell:
+            if self.learner.world.first:
+                self.log.add("guard", step=self.step, action="collapse", ratio=ratio)
+            yield Warned(
+                f"step {self.step:,}: the samples are becoming alike (diversity {ratio:.2f} of the data's; healthy is "
+                f"above {COLLAPSED}): the generator may be collapsing"
+            )
+
+    def _go_back(self) -> Iterator[Event]:
+        found, _ = checkpoint.load_newest(self.folder / "checkpoints", healthy=True)
+        if found is None:
+            raise Diverged(
+                f"training diverged at step {self.step:,}, before the first healthy checkpoint",
+                "lower --generator.lr and --discriminator.lr by 10, or check the data",
+            )
+        self.learner.restore(found.tensors)
+        self._renew()
+        if self.learner.world.first:
+            self.log.add("guard", step=self.step, action="reload", checkpoint=found.path.name)
+        yield Warned(
+            f"step {self.step:,}: losses were not finite, so training went back to the weights of step "
+            f"{found.header['step']:,} with the learning rates × {self.guard.rate_factor:g}"
+        )
+
+
+def _crossed(new: int, old: int, every: float) -> bool:
+    return int(new / every) > int(old / every)
+
+
+def machine() -> dict[str, Any]:
+    """Where the work was done: for logs, cards and reports."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
