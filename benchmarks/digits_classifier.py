@@ -16,6 +16,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limner.core.random import generator, permutation
+from limner.data.cache import finish
+from limner.data.sources import Split, open_data
 from limner.features.digits import WEIGHTS, Digits
 from limner.features.network import file_sha256, state_sha256
 
@@ -41,6 +43,8 @@ def augmented(x: Tensor, luck: torch.Generator) -> Tensor:
 def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -> Digits:
     """The network after training: SGD with Nesterov momentum, the rate rising then falling to 0 (one cycle).
 
+    Labels are not smoothed: a network taught to be unsure lowers the Inception Score of real digits.
+
     samples (N, 1, 28, 28)  uint8
     labels  (N,)            int64
     """
@@ -61,7 +65,7 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
         for step in range(steps):
             chosen = order[step * batch : (step + 1) * batch]
             x = augmented(samples[chosen].float() / 127.5 - 1, luck).contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(network.classify(x), labels[chosen], label_smoothing=0.05)
+            loss = F.cross_entropy(network.classify(x), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -106,16 +110,10 @@ def run(chosen: argparse.Namespace, fit: tuple[Tensor, Tensor], test: tuple[Tens
     return 0
 
 
-def loaded(split: str) -> tuple[Tensor, Tensor]:
+def loaded(split: Split) -> tuple[Tensor, Tensor]:
     """MNIST's samples (N, 1, 28, 28) uint8 and labels (N,), from wherever limner finds them."""
-    from limner.data import open_data
-
-    opening = open_data("mnist", split=split)
-    while True:
-        try:
-            next(opening)
-        except StopIteration as end:
-            return torch.as_tensor(end.value.samples), torch.as_tensor(end.value.labels).long()
+    dataset = finish(open_data("mnist", split=split))
+    return torch.tensor(dataset.samples), torch.tensor(dataset.labels)
 
 
 def main() -> int:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from limner.core.method import Method
 
 _FOLDER = Path(__file__).parent.parent / "methods"
-_FREE_OF_TORCH = ("limner.core.errors", "limner.core.settings", "limner.core.signal", "pydantic", "typing", "enum")
+_FREE_OF_TORCH = (
+    *(f"limner.core.{name}" for name in ("config", "errors", "settings", "signal")), "pydantic", "typing", "enum",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class _HeadLoader(SourceLoader):
         self.path = path
 
     def get_filename(self, fullname: str) -> str:
-        return str(self.path)
+        # A name of its own: a field's help is found through its file's name, which must lead to one module only.
+        return f"{self.path}#head"
 
     def get_data(self, path: str | bytes) -> bytes:
-        return Path(str(path)).read_bytes()
+        return self.path.read_bytes()
 
     def source_to_code(self, data: Any, path: Any, fullname: str | None = None) -> Any:
         tree = ast.parse(data)
@@ -93,7 +96,7 @@ def head(name: str) -> Head:
     if spec is None or spec.origin is None:
         raise UsageError(f"method '{name}' is registered as {full}, which is not installed")
     loader = _HeadLoader(Path(spec.origin))
-    alone = importlib.util.spec_from_file_location(f"limner._heads.{name}", spec.origin, loader=loader)
+    alone = importlib.util.spec_from_file_location(f"limner._heads.{name}", loader.get_filename(""), loader=loader)
     assert alone is not None
     module = importlib.util.module_from_spec(alone)
     # Pydantic looks up a class's attribute docstrings and forward names through sys.modules.

@@ -32,21 +32,24 @@ def finish(events: Generator[Event, None, T]) -> T:
             return cast(T, done.value)
 
 
-def cached(key: str, build: Build, shelf: str = "packs") -> Generator[Event, None, Path]:
+def cached(key: str, build: Build, shelf: str = "packs", anew: bool = False) -> Generator[Event, None, Path]:
     """A folder of the cache, built first if it isn't there. Another process that wants it too waits.
 
     key      the folder's name; what it holds must be a function of it
     build    writes to the folder it is given, telling of its progress
     shelf    the part of the cache
+    anew     build it even if it is there, because it is damaged
     returns  the folder
     raises   DataError   if the cache can't be written
     """
     folder = cache_folder() / shelf / key
-    if folder.exists():
+    if folder.exists() and not anew:
         return folder
     lock = FileLock(folder.with_name(f".{key}.lock"))
     yield from _acquire(lock, folder, key)
     try:
+        if anew:
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             _sweep(folder)
             with building(folder) as temporary:

@@ -113,7 +113,7 @@ def decode(
                 if problem := _too_large(image, pixels):
                     return problem
                 with _one_at_a_time if image.width * image.height > _BIG else contextlib.nullcontext():
-                    return _array(fitted(_upright(image, size), size, fit), channels)
+                    return to_array(fitted(_upright(image, size), size, fit), channels)
         except Exception as error:
             return _explained(error, stream)
 
@@ -144,11 +144,15 @@ def fitted(image: Image.Image, size: tuple[int, int] | None, fit: Fit) -> Image.
     return page
 
 
-def _array(image: Image.Image, channels: int | None) -> np.ndarray:
+def to_array(image: Image.Image, channels: int | None = None) -> np.ndarray:
+    """Pillow's picture as (C, H, W) uint8, with 1 or 3 channels if they are asked for."""
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
     values: np.ndarray = np.asarray(image)
-    return values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
+    if values.ndim == 2:
+        values = values[:, :, None]
+    planes: np.ndarray = np.ascontiguousarray(values.transpose(2, 0, 1))
+    return planes
 
 
 def _upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
@@ -188,8 +192,9 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
         low, top = least, most
     else:
         low, top = 0.0, 1.0 if most <= 1 and not whole else 255.0 if most <= 255 else 65535.0
-    span = max(top - low, 1e-30)
-    return np.rint(np.clip((values.astype(np.float32) - low) / span, 0, 1) * 255).astype(np.uint8)
+    share: np.ndarray = np.clip((values.astype(np.float32) - low) / max(top - low, 1e-30), 0, 1)
+    result: np.ndarray = np.rint(share * 255).astype(np.uint8)
+    return result
 
 
 def _is_colour(image: Image.Image) -> bool:

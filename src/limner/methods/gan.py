@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from limner.core.config import Adam, TrainingConfig
 from limner.core.method import Batch, Move, Turn
-from limner.core.settings import Adam, TrainingConfig
 from limner.core.signal import Signal
 from limner.losses.adversarial import (
     cross_entropy_discriminator,

@@ -16,6 +16,9 @@ from torch import Tensor
 from limner.metrics.interval import LEVEL, Interval
 from limner.metrics.neighbours import COLUMNS, ROWS, blocks, nearest, squared_distances
 
+ROUNDING = 1e-9
+"""Slack on a squared distance, so that exact copies count as twins at distance 0."""
+
 
 @dataclass(frozen=True)
 class Birthday:
@@ -48,14 +51,16 @@ def birthday(samples: Tensor, distance: float) -> Birthday:
     distance below which (or at which) two samples are twins
     """
     flat = samples.flatten(1).double()
-    near = 0
-    for row, some in blocks(flat, ROWS):
-        for column, others in blocks(flat, COLUMNS):
-            near += int((squared_distances(some, others) <= distance**2 + 1e-9).sum())
-    twins = (near - len(flat)) // 2  # each pair was met twice, and each sample met itself
+    near = sum(
+        int((squared_distances(some, others) <= distance**2 + ROUNDING).sum())
+        for _, some in blocks(flat, ROWS)
+        for _, others in blocks(flat, COLUMNS)
+    )
+    twins = (near - len(flat)) // 2  # Each pair was met twice, and each sample met itself.
     pairs = len(flat) * (len(flat) - 1) / 2
     low, high = poisson_interval(twins)
-    return Birthday(len(flat), twins, Interval(pairs / twins if twins else inf, pairs / high, pairs / low if low else inf))
+    support = Interval(pairs / twins if twins else inf, pairs / high, pairs / low if low else inf)
+    return Birthday(len(flat), twins, support)
 
 
 def poisson_interval(count: int, level: float = LEVEL) -> tuple[float, float]:

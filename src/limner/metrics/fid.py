@@ -78,7 +78,8 @@ class Moments:
         """
         values, vectors = torch.linalg.eigh(self.covariance)
         rank = min(len(values), self.count - 1)
-        return vectors[:, -rank:] * values[-rank:].clamp_min(0).sqrt()
+        root: Tensor = vectors[:, -rank:] * values[-rank:].clamp_min(0).sqrt()
+        return root
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:

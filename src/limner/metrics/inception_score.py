@@ -1,4 +1,4 @@
-"""Inception Score: are single pictures clear to a classifier, and all together varied? 1 is worst, the class count best.
+"""Inception Score: are single pictures clear to a classifier, and all together varied? From 1 to the class count.
 
 It never looks at real data: a set with one perfect picture a class has the best score. Read it beside a distance.
 The number means something only with the classifier's name: IS-digits is not the published IS over Inception.

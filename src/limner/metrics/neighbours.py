@@ -21,7 +21,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def blocks(x: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Consecutive rows of x with the number of their first."""
+    """Consecutive rows of x, each block with the number of its first row."""
     for start in range(0, len(x), size):
         yield start, x[start : start + size]
 
@@ -56,7 +56,7 @@ def nearest(query: Tensor, base: Tensor, k: int = 1, same: bool = False) -> tupl
             best, chosen = joined.topk(k, largest=False)
             where = joined_where.gather(1, chosen)
         exact = torch.stack([(some.double() - base[where[:, i]].double()).norm(dim=1) for i in range(k)], 1)
-        order = exact.argsort(1, stable=True)
+        order = exact.argsort(dim=1, stable=True)
         distances.append(exact.gather(1, order))
         indices.append(where.gather(1, order))
     return torch.cat(distances), torch.cat(indices)
@@ -64,5 +64,6 @@ def nearest(query: Tensor, base: Tensor, k: int = 1, same: bool = False) -> tupl
 
 def _own(row: int, column: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
     """Places in a block of the full matrix that lie on its diagonal."""
-    numbers = torch.arange(max(row, column), min(row + rows, column + columns))
+    first = max(row, column)
+    numbers = torch.arange(first, max(first, min(row + rows, column + columns)))
     return numbers - row, numbers - column

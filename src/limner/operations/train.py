@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from limner.core import __version__, catalog
+from limner.core.config import TrainingConfig
 from limner.core.errors import LimnerError, UsageError, nearest
 from limner.core.events import Event, Finished, Note, Saved, Warned
 from limner.core.files import refuse_existing, unwritable, write
-from limner.core.settings import Settings, TrainingConfig
+from limner.core.settings import Settings
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
@@ -85,6 +86,7 @@ def train(
     raises   UsageError, DataError, LimnerError, Interrupted, Diverged
     """
     request, config = request or Train(), config or {}
+    new_data = "data" in request.model_fields_set
     if request.resume is not None:
         method, request, config, changed = _resumed(request.resume, method, request, config)
         yield from (Note(f"changed on resume: {line}") for line in changed)
@@ -100,7 +102,7 @@ def train(
         )
     if "WORLD_SIZE" in os.environ and request.out is None and request.resume is None:
         raise UsageError("several processes need to know the run folder", "give --out")
-    yield from _train(method, request, config)
+    yield from _train(method, request, config, new_data)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -130,7 +132,8 @@ def split_choices(method: str, choices: Mapping[str, Any], where: str = "") -> t
     for name in choices:
         if name not in own and name not in Train.model_fields:
             raise UsageError(
-                f"unknown setting '{name}'" + (f" in {where}" if where else ""), nearest(name, [*own, *Train.model_fields])
+                f"unknown setting '{name}'" + (f" in {where}" if where else ""),
+                nearest(name, [*own, *Train.model_fields]),
             )
     run = {name: value for name, value in choices.items() if name in Train.model_fields}
     return Train.read(run, where), {name: value for name, value in choices.items() if name in own}
@@ -160,12 +163,12 @@ def _resumed(
     return name, merged, kind.read(config).varied(own).model_dump(exclude_unset=True), changed
 
 
-def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any], request: Train) -> None:
+def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any]) -> None:
     """What changed without being named, e.g. the pictures in the folder, is refused with a list."""
     differs = [
         f"{key}: was {found.header['data'].get(key)}, is {value}"
         for key, value in facts["data"].items()
-        if key != "source" and found.header["data"].get(key) != value and "data" not in request.model_fields_set
+        if key != "source" and found.header["data"].get(key) != value
     ]
     if differs:
         raise UsageError(
@@ -177,7 +180,7 @@ def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any], request: Train) -
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-def _train(method: str, request: Train, config: Mapping[str, Any]) -> Iterator[Event]:
+def _train(method: str, request: Train, config: Mapping[str, Any], new_data: bool) -> Iterator[Event]:
     import torch
 
     from limner.data.sources import open_data
@@ -192,7 +195,7 @@ def _train(method: str, request: Train, config: Mapping[str, Any]) -> Iterator[E
     dataset = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit)
     with join(request.device) as world:
         if not world.first:
-            yield from _silent(_in_folder(method, request, config, dataset, world, request.out or Path()))
+            yield from _silent(_in_folder(method, request, config, dataset, world, request.out or Path(), new_data))
             return
         folder = _run_folder(request, method)
         from filelock import FileLock, Timeout
@@ -203,7 +206,7 @@ def _train(method: str, request: Train, config: Mapping[str, Any]) -> Iterator[E
         except Timeout:
             raise UsageError(f"another process is writing to {folder}", "wait for it, or give another --out") from None
         try:
-            yield from _in_folder(method, request, config, dataset, world, folder)
+            yield from _in_folder(method, request, config, dataset, world, folder, new_data)
         finally:
             lock.release()
 
@@ -215,7 +218,13 @@ def _silent(events: Iterator[Event]) -> Iterator[Event]:
 
 
 def _in_folder(
-    method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path
+    method: str,
+    request: Train,
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    world: World,
+    folder: Path,
+    new_data: bool,
 ) -> Iterator[Event]:
     from limner.training import checkpoint
     from limner.training.world import pick_precision
@@ -229,7 +238,8 @@ def _in_folder(
         if found is None:
             yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
         else:
-            _refuse_drift(found, loop.facts, request)
+            if not new_data:
+                _refuse_drift(found, loop.facts)
             loop.resume(found)
             yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
     elif world.first:
@@ -267,9 +277,7 @@ def _in_folder(
     )  # fmt: skip
 
 
-def _loop(
-    method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path
-) -> Loop:
+def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path) -> Loop:
     import torch
 
     from limner.core.random import generator, permutation, stream

@@ -35,12 +35,11 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], header: Mapping
     """
     path = folder / f"step-{step:08d}.safetensors"
     write_tensors(path, tensors, {"kind": KIND, "step": step, **header})
-    kept, healthy = 0, False
-    for old in newest_first(folder):
+    healthy = False
+    for place, old in enumerate(newest_first(folder)):
         good = not healthy and _is_healthy(old)
         healthy |= good
-        kept += 1
-        if kept > keep and not good:
+        if place >= keep and not good:
             old.unlink()
     return path
 

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from limner.core.config import Adam
 from limner.core.errors import UsageError
 from limner.core.method import Batch, Luck, Method, Move, Turn
 from limner.core.random import stream
-from limner.core.settings import Adam
+from limner.core.tensorfile import load_into
 from limner.training.average import Average
 from limner.training.world import World
 
@@ -134,13 +136,14 @@ class Learner:
                 tensors |= {f"optimiser.{player}.{i}.{name}": value for name, value in moments.items()}
         return tensors
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go back to a state that `state` gave. The tensors must be the same as this learner's, by name and shape.
+    def restore(self, tensors: Mapping[str, Tensor], source: Path) -> None:
+        """Go back to a state that `state` gave.
 
-        raises KeyError, RuntimeError   if they are not (a checkpoint is checked before it comes here)
+        source  the file it comes from, for errors
+        raises  ModelError   if a name, shape or type is not this learner's
         """
-        self.method.load_state_dict(_under("method", tensors))
-        self.average.networks.load_state_dict(_under("average", tensors))
+        load_into(self.method, _under("method", tensors), source)
+        load_into(self.average.networks, _under("average", tensors), source)
         for player, optimiser in self.optimisers.items():
             moments: dict[int, dict[str, Tensor]] = {}
             for name, value in _under(f"optimiser.{player}", tensors).items():

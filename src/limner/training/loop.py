@@ -94,9 +94,7 @@ class Loop:
             "epoch_sums": self._sums,
             **self.facts,
         }
-        path = checkpoint.save(
-            self.folder / "checkpoints", self.step, self.learner.state(), header, self.plan.keep
-        )
+        path = checkpoint.save(self.folder / "checkpoints", self.step, self.learner.state(), header, self.plan.keep)
         self._saved_at = self.step
         return path
 
@@ -108,7 +106,7 @@ class Loop:
         self.guard = Guard(**header["guard"])
         self._sums = header["epoch_sums"]
         self._saved_at = self.step
-        self.learner.restore(found.tensors)
+        self.learner.restore(found.tensors, found.path)
         self._renew()
         if self.learner.world.first:
             self.log.cut(self.step)
@@ -239,7 +237,7 @@ class Loop:
                 f"training diverged at step {self.step:,}, before the first healthy checkpoint",
                 "lower --generator.lr and --discriminator.lr by 10, or check the data",
             )
-        self.learner.restore(found.tensors)
+        self.learner.restore(found.tensors, found.path)
         self._renew()
         if self.learner.world.first:
             self.log.add("guard", step=self.step, action="reload", checkpoint=found.path.name)

@@ -1,0 +1,18 @@
+"""`limner`, and `python -m limner`."""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command line. What torch reads from the environment is set before it can be loaded."""
+    # Threads that wait for work would otherwise spin and take the processor from those that have some.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    from limner.cli.main import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""Collections: where pictures lie before they are packed. A folder, a zip and a tar look the same from here on.
+
+Archives are read member by member and never extracted. Links and special files in them are passed over, a name that
+would leave the archive is refused, and so is an archive that unpacks to far more than it holds.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from limner.core.errors import DataError, UsageError
+
+LARGEST = 256 << 20
+"""Bytes a single file may have."""
+_RATIO, _SLACK = 200, 1 << 30
+"""An archive may unpack to this many times its size, and a gigabyte more."""
+_LONGEST_NAME = 4096
+
+Opener = Callable[[], BinaryIO]
+BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
+          lzma.LZMAError)  # fmt: skip
+"""What reading a damaged member can raise."""
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """A file of a collection.
+
+    name   path from the collection's root, with / between
+    place  counted from 0, tells members of one name apart
+    """
+
+    name: str
+    place: int
+
+
+class Collection(ABC):
+    """Files to be looked at in order of name.
+
+    path        where it is
+    kind        "folder", "zip" or "tar"
+    sequential  members can only be read one after the other
+    refused     (name, reason) of what was passed over, known after `members`
+    """
+
+    kind: str
+    sequential = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.refused: list[tuple[str, str]] = []
+
+    @property
+    def name(self) -> str:
+        """The last part of its path, without an archive's endings."""
+        name = self.path.resolve().name
+        if self.kind == "folder":
+            return name or "pictures"
+        return name.split(".")[0] or name
+
+    @abstractmethod
+    def members(self) -> list[Member]:
+        """Every regular file, by name."""
+
+    @abstractmethod
+    def each(self, wanted: Sequence[Member]) -> Iterator[tuple[Member, Opener]]:
+        """Members with a function that opens each; if `sequential`, it must be used before the next is asked for."""
+
+    def stamp(self) -> Iterator[str]:
+        """What tells whether the collection has changed: sizes and times."""
+        state = self.path.stat()
+        yield f"{self.path.name} {state.st_size} {state.st_mtime_ns}"
+
+    def _keep(self, name: str, place: int) -> Iterator[Member]:
+        """The member, if its name stays inside."""
+        parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
+        if len(name) > _LONGEST_NAME:
+            self.refused.append((shown(name[:60]) + "…", "has a name that is too long"))
+        elif not parts[0] or ".." in parts or ":" in parts[0]:
+            self.refused.append((shown(name), "has a name that leads out of the archive: passed over"))
+        else:
+            yield Member("/".join(part for part in parts if part), place)
+
+
+class Folder(Collection):
+    """Files in a folder and the folders below. Links to files are followed, links to folders are not."""
+
+    kind = "folder"
+
+    def members(self) -> list[Member]:
+        self.refused.clear()
+        return sorted(Member(name, 0) for name in self._names())
+
+    def _names(self) -> Iterator[str]:
+        for here, folders, files in os.walk(self.path, onerror=self._note_unlisted):
+            where = Path(here)
+            for folder in folders:
+                if (where / folder).is_symlink():
+                    self.refused.append((self._relative(where / folder), "is a link to a folder: not followed"))
+            for file in files:
+                if (where / file).is_file():
+                    yield (where / file).relative_to(self.path).as_posix()
+
+    def _note_unlisted(self, error: OSError) -> None:
+        name = self._relative(Path(error.filename))
+        self.refused.append((name, f"can't be listed ({(error.strerror or 'error').lower()})"))
+
+    def _relative(self, path: Path) -> str:
+        return shown(path.relative_to(self.path).as_posix())
+
+    def each(self, wanted: Sequence[Member]) -> Iterator[tuple[Member, Opener]]:
+        for member in wanted:
+            yield member, partial(_open_file, self.path / member.name)
+
+    def stamp(self) -> Iterator[str]:
+        for name in sorted(self._names()):
+            state = (self.path / name).stat()
+            yield f"{name!a} {state.st_size} {state.st_mtime_ns}"
+
+
+def _open_file(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+class Zip(Collection):
+    """Files in a zip archive."""
+
+    kind = "zip"
+    sequential = True  # its file is closed after the last member, when other threads may still want to read
+
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            archive = zipfile.ZipFile(self.path)
+        except BROKEN as error:
+            raise _damaged_archive(self.path, error) from None
+        with archive:
+            yield archive
+
+    def members(self) -> list[Member]:
+        self.refused.clear()
+        with self._opened() as archive:
+            infos = archive.infolist()
+        if sum(info.file_size for info in infos) > _most(self.path):
+            raise _bomb(self.path)
+        kept: list[Member] = []
+        for place, info in enumerate(infos):
+            if not info.is_dir() and not _is_link(info):
+                kept += self._keep(info.filename, place)
+        return sorted(kept)
+
+    def each(self, wanted: Sequence[Member]) -> Iterator[tuple[Member, Opener]]:
+        with self._opened() as archive:
+            infos = archive.infolist()
+            for member in wanted:
+                yield member, partial(_open_member, archive, infos[member.place])
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    return cast(BinaryIO, archive.open(info))
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    """Whether a zip member says that it is anything but a regular file."""
+    kind = info.external_attr >> 28
+    return info.create_system == 3 and kind not in (0, 0o10)
+
+
+class Tar(Collection):
+    """Files in a tar archive, which may be compressed with gzip, bzip2 or xz."""
+
+    kind = "tar"
+    sequential = True
+
+    def _walk(self) -> Iterator[tuple[Member, Opener]]:
+        with closing(_unpacked(self.path)) as plain:
+            tap = _Tap(plain, self.path)
+            try:
+                with tarfile.open(fileobj=cast(IO[bytes], tap), mode="r:") as archive:
+                    yield from self._entries(archive)
+                    _check_end(archive, tap)
+            except BROKEN as error:
+                raise _damaged_archive(self.path, error) from None
+
+    def _entries(self, archive: tarfile.TarFile) -> Iterator[tuple[Member, Opener]]:
+        place = 0
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # else it remembers them all
+            if info.isreg() and not info.issparse():
+                for member in self._keep(info.name, place):
+                    yield member, partial(_extract, archive, info)
+            place += 1
+
+    def members(self) -> list[Member]:
+        self.refused.clear()
+        return sorted(member for member, _ in self._walk())
+
+    def each(self, wanted: Sequence[Member]) -> Iterator[tuple[Member, Opener]]:
+        chosen = set(wanted)
+        return (found for found in self._walk() if found[0] in chosen)
+
+
+def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
+    """A member's bytes, read in one go: to step back in a compressed tar is to begin again."""
+    with cast(IO[bytes], archive.extractfile(info)) as file:
+        return io.BytesIO(file.read(LARGEST + 1))
+
+
+def _check_end(archive: tarfile.TarFile, tap: "_Tap") -> None:
+    """A tar that was cut between two members looks like a shorter one, but for the empty block at its end."""
+    tap.seek(archive.offset)
+    if tap.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("its end is missing")
+
+
+class _Tap:
+    """A file from which neither too much at once nor too much in all can be read: a tar's headers may ask for it."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path, self._most = file, path, _most(path)
+        self.tell = file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        if not 0 <= count <= LARGEST or self._file.tell() > self._most:
+            raise _bomb(self._path)
+        return self._file.read(count)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        if place > self._most:
+            raise _bomb(self._path)
+        return self._file.seek(place, whence)
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    """An archive's bytes, decompressed while they are read."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"\x1f\x8b"):
+        return cast(BinaryIO, gzip.open(path))
+    if head.startswith(b"BZh"):
+        return cast(BinaryIO, bz2.open(path))
+    if head.startswith(b"\xfd7zXZ"):
+        return cast(BinaryIO, lzma.open(path))
+    return path.open("rb")
+
+
+def open_collection(path: Path, given: str) -> Collection:
+    """The folder or archive at a path.
+
+    given   what the person wrote, for the error
+    raises  UsageError   if it is another kind of file
+    """
+    if path.is_dir():
+        return Folder(path)
+    try:
+        if zipfile.is_zipfile(path):
+            return Zip(path)
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise DataError(f"can't open {given}: {(error.strerror or str(error)).lower()}") from None
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or head[257:262] == b"ustar":
+        return Tar(path)
+    raise UsageError(
+        f"{given} is a file, but neither a zip nor a tar archive of pictures",
+        "give the folder that holds the pictures, or an archive of it",
+    )
+
+
+def shown(name: str) -> str:
+    """A file's name as it can be printed: whatever a terminal might obey or refuse is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+def _most(path: Path) -> int:
+    return path.stat().st_size * _RATIO + _SLACK
+
+
+def _bomb(path: Path) -> DataError:
+    return DataError(
+        f"the archive {path} would unpack to more than {_RATIO} times its size, so it is not read",
+        "if you trust it, unpack it yourself and give the folder",
+    )
+
+
+def _damaged_archive(path: Path, error: BaseException) -> DataError:
+    said = " ".join(str(error).split())[:120] or type(error).__name__
+    return DataError(f"the archive {path} is damaged or cut short ({said})", "copy or download it again")

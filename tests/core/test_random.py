@@ -1,0 +1,45 @@
+"""Named streams."""
+
+import numpy as np
+import torch
+
+from limner.core.method import Luck
+from limner.core.random import generator, permutation, stream
+
+
+def test_streams_depend_on_the_seed_and_every_part_of_the_name():
+    seeds = {
+        stream(1),
+        stream(2),
+        stream(1, "a"),
+        stream(1, "b"),
+        stream(1, "a", 0),
+        stream(1, "a", 1),
+        stream(1, "a1"),
+    }
+    assert len(seeds) == 7
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_stream_is_the_same_on_every_machine():
+    """The first 8 bytes of SHA-256("42/noise/7"), as sha256sum prints them, without the last bit."""
+    assert stream(42, "noise", 7) == int("3f27110dce3a4d69", 16) >> 1
+
+
+def test_an_order_holds_each_thing_once():
+    order = permutation(3, 1000, "order", 0)
+    assert np.array_equal(np.sort(order), np.arange(1000))
+    assert not np.array_equal(order, permutation(3, 1000, "order", 1))
+
+
+def test_parts_of_a_batch_take_their_rows_of_the_joined_noise():
+    whole = Luck(1, "noise", 4)
+    halves = [Luck(1, "noise", 4, part=i, parts=2) for i in range(2)]
+    for shape in ((3,), (2, 2)):
+        assert torch.equal(whole.normal(8, *shape), torch.cat([half.normal(4, *shape) for half in halves]))
+
+
+def test_torch_s_own_generator_is_left_alone():
+    before = torch.get_rng_state()
+    torch.randn(3, generator=generator(1, "x"))
+    assert torch.equal(before, torch.get_rng_state())

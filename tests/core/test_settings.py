@@ -1,0 +1,49 @@
+"""Settings refuse what is wrong with a sentence that names what was meant."""
+
+import pytest
+
+from limner.core import catalog
+from limner.core.config import Adam
+from limner.core.errors import UsageError
+from limner.core.signal import Signal
+
+
+def said(error):
+    return str(error.value)
+
+
+def test_a_misspelt_setting_is_refused_with_the_nearest_name():
+    Config = catalog.head("dcgan").Config
+    with pytest.raises(UsageError) as error:
+        Config.read({"widht": 3}, "run.toml")
+    assert said(error) == "unknown setting 'widht' in run.toml\nhint: did you mean 'width'?"
+    with pytest.raises(UsageError) as error:
+        Config.read({"generator": {"bta1": 0.5}})
+    assert said(error) == "unknown setting 'generator.bta1'\nhint: did you mean 'beta1'?"
+
+
+def test_a_value_out_of_bounds_is_refused():
+    with pytest.raises(UsageError) as error:
+        Adam.read({"lr": -1})
+    assert said(error).startswith("setting 'lr': should be greater than 0, not -1")
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(UsageError) as error:
+        catalog.head("dcgn")
+    assert said(error) == "there is no method 'dcgn'\nhint: did you mean 'dcgan'?"
+
+
+def test_a_variant_brings_its_rates_and_a_person_s_own_win():
+    Config = catalog.head("dcgan").Config
+    mnist = Config().settle(Signal(channels=1, size=(28, 28)))
+    assert (mnist.variant, mnist.generator.lr, mnist.generator.eps) == ("mnist", 1e-4, 1e-7)
+    paper = Config.read({"generator": {"lr": 0.01}}).settle(Signal(channels=3, size=(64, 64)))
+    assert (paper.variant, paper.generator.lr, paper.generator.beta1) == ("paper", 0.01, 0.5)
+    assert paper.discriminator.lr == 2e-4
+
+
+@pytest.mark.parametrize("size", [(48, 48), (64, 32), (4, 4), (64,)])
+def test_sizes_that_are_no_power_of_two_are_refused_where_it_matters(size):
+    with pytest.raises(UsageError, match="needs square pictures with a power-of-two side of 8 px or more"):
+        Signal(channels=3, size=size).picture_size("dcgan")
