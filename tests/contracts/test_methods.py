@@ -67,7 +67,7 @@ def test_the_docstring_says_what_it_is_and_where_it_comes_from(name):
 
 @pytest.mark.parametrize("name", catalog.names())
 def test_the_head_without_torch_is_the_class_with_it(name):
-    real = catalog.method(name).Config
+    real = catalog.settings(name)
     assert catalog.head(name).Config.model_json_schema() == real.model_json_schema()
     assert [key for key, field in real.model_fields.items() if not field.description] == []
 

@@ -55,8 +55,7 @@ def test_classes_are_missed_in_one_sentence():
     with pytest.raises(DataError) as error:
         _pictures(labels=False).need_classes("cdcgan")
     assert str(error.value) == (
-        "cdcgan needs classes, and 'toy' has no labels\n"
-        "hint: put the pictures of each class in a subfolder of its own"
+        "cdcgan needs classes, and 'toy' has no labels\nhint: put the pictures of each class in a subfolder of its own"
     )
 
 

@@ -221,7 +221,10 @@ def test_a_large_jpeg_is_the_same_decoded_small(encode):
         (b"<svg xmlns=", "is a web page or drawing, not a picture"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1", "is 'heic' inside, a format that is not read"),
         (b"hello", "is no picture of a known format, or its header is damaged"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture of a known format, or its header is damaged"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "is no picture of a known format, or its header is damaged",
+        ),
     ],
 )
 def test_what_is_no_picture_says_so(data, reason):
@@ -270,7 +273,9 @@ def test_no_warning_of_pillow_reaches_anybody(encode):
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.binary(max_size=400), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"BM", b"\xff\xd8\xff"]))
+@given(
+    st.binary(max_size=400), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"BM", b"\xff\xd8\xff"])
+)
 def test_any_bytes_give_an_answer(data, magic):
     for answer in (decode(magic + data), inspect(magic + data)):
         assert isinstance(answer, np.ndarray | Header | ImageProblem)

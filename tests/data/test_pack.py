@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_what_is_not_a_pack_is_not_replaced(tmp_path):
 
 def test_a_full_disk_is_one_sentence(tmp_path):
     with pytest.raises(DataError) as error, building(tmp_path / "pack"):
-        with open("/dev/full", "wb", buffering=0) as full:
+        with Path("/dev/full").open("wb", buffering=0) as full:
             full.write(b"x")
     assert str(error.value) == (
         f"cannot write {tmp_path}/pack: no space left on device\n"

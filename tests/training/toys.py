@@ -36,7 +36,6 @@ class Scale(nn.Module):
 class Duel(Method):
     """a minimises (a·b − 1)², b minimises (a·b + 1)²: the order of moves shows in the gradients."""
 
-    Config = Config
     averaged = ("a",)
 
     def __init__(self, together, w=2.0):

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.cli.pages import columns, page
+from limner.cli.pages import page, section
 from limner.cli.render import Face, Json, Lines
 from limner.core import __version__
 from limner.core.errors import LimnerError, UsageError, nearest
@@ -147,16 +147,21 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
     if method is None:
         resume = line.given.get("--resume")
         return train(None, Train.read({"resume": resume} if resume else {}))
-    settings = [*run, *settings_of(catalog.head(method).Config)]
+    kind = catalog.head(method).Config
+    settings = [*run, *settings_of(kind)]
     line = split(rest, settings)
-    words = [] if line.words[:1] != [method] else line.words[1:]
-    values = nested(read(Line(words, line.given), settings, f"limner train {method}"))
+    words = line.words[1:]
+    if words:
+        raise UsageError(f"limner train takes one method, and then flags, not '{words[0]}'",
+                         f"did you mean --data {words[0]}?")  # fmt: skip
+    values = nested(read(Line([], line.given), settings, f"limner train {method}"))
     values.pop("config", None)
-    before, config = split_choices(method, stored, str(file))
-    catalog.head(method).Config.read(config, str(file))
+    before, below = split_choices(method, stored, str(file))
+    kind.read(below, str(file))
     given = {name: value for name, value in values.items() if name in Train.model_fields}
     own = {name: value for name, value in values.items() if name not in given}
-    return train(method, Train.read({**before.model_dump(exclude_unset=True), **given}), _over(config, own))
+    config = kind.read(_over(below, own)).model_dump(mode="json", exclude_unset=True)
+    return train(method, Train.read({**before.model_dump(exclude_unset=True), **given}), config)
 
 
 def _first(words: Sequence[str]) -> str | None:
@@ -228,11 +233,11 @@ def _page(line: Sequence[str], wanted: bool) -> str:
 def _front() -> str:
     import limner
 
-    commands = columns([(word, _sentence(_about(word))) for word in COMMANDS], 10)
+    commands = [(word, _sentence(_about(word))) for word in COMMANDS]
     parts = [
         "usage: limner COMMAND …",
         _sentence((limner.__doc__ or "").partition("\n")[0]),
-        "\n".join(["commands (limner COMMAND --help says what one takes):", *commands]),
+        section("commands (limner COMMAND --help says what one takes)", commands, 10),
         _closing(),
         "begin with:\n  limner list\n  limner train dcgan --data mnist",
     ]
@@ -269,7 +274,7 @@ def _train_page(rest: Sequence[str]) -> str:
         groups = {"the run": run, f"the method {method}": settings_of(head.Config)}
         return page(f"limner train {method} [flags]", head.summary, groups, _closing())
     methods = [(name, _sentence(catalog.head(name).summary)) for name in catalog.names()]
-    closing = "\n".join(["methods (limner train METHOD --help shows the flags of one):", *columns(methods)])
+    closing = section("methods (limner train METHOD --help shows the flags of one)", methods)
     usage = "limner train METHOD [flags]\n       limner train --resume RUN [what shall change]"
     return page(usage, _sentence(_about("train")), {"the run": run}, f"{closing}\n\n{_closing()}")
 
@@ -281,4 +286,4 @@ def _config() -> Setting:
 
 
 def _closing() -> str:
-    return "\n".join(["everywhere:", *columns(list(EVERYWHERE.items()))])
+    return section("everywhere", EVERYWHERE.items())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from limner.cli.flags import flag_of, place_of
+from limner.cli.render import BOLD, painted
 
 if TYPE_CHECKING:
     from limner.operations.show import Setting
@@ -19,11 +21,16 @@ _WIDEST = 110
 def page(usage: str, about: str, groups: Mapping[str, Sequence[Setting]], closing: str = "") -> str:
     """A help page: usage, what the command does, then each group of settings under its title."""
     parts = [f"usage: {usage}", _paragraphs(about)]
-    parts += ["\n".join([f"{title}:", *_lines(settings)]) for title, settings in groups.items() if settings]
+    parts += [section(title, map(_row, settings)) for title, settings in groups.items() if settings]
     return "\n\n".join(filter(None, [*parts, closing])) + "\n"
 
 
-def columns(rows: Sequence[tuple[str, str]], left: int = _LEFT) -> Iterator[str]:
+def section(title: str, rows: Iterable[tuple[str, str]], left: int = _LEFT) -> str:
+    """A title with two columns below."""
+    return "\n".join([painted(f"{title}:", BOLD, sys.stdout), *_columns(rows, left)])
+
+
+def _columns(rows: Iterable[tuple[str, str]], left: int) -> Iterator[str]:
     """Two columns, the right one wrapped; a left cell that is too long stands on a line of its own."""
     indent = " " * (left + 2)
     for name, text in rows:
@@ -35,8 +42,8 @@ def columns(rows: Sequence[tuple[str, str]], left: int = _LEFT) -> Iterator[str]
         yield from (indent + line for line in wrapped if line)
 
 
-def _lines(settings: Sequence[Setting]) -> Iterator[str]:
-    return columns([(_left(setting), _right(setting)) for setting in settings])
+def _row(setting: Setting) -> tuple[str, str]:
+    return _left(setting), _right(setting)
 
 
 def _left(setting: Setting) -> str:

@@ -18,10 +18,11 @@ from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Ta
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.table import Table as Grid
+    from rich.text import Text
 
-_FIRST, _EVERY = 1.0, 10.0
-_BOLD, _DIM, _RED, _YELLOW = "1", "2", "1;31", "33"
+BOLD, DIM, RED, YELLOW = "1", "2", "1;31", "33"
+_FIRST, _EVERY = 1.0, 10.0  # s
+_BAR = 40
 
 
 class Face(Protocol):
@@ -83,17 +84,17 @@ class Lines:
             case Progress():
                 self._pace(event)
             case Note():
-                self._aside(event.text, _DIM)
+                self._aside(event.text, DIM)
             case Warned():
-                self._aside(f"warning: {event.text}", _YELLOW)
+                self._aside(f"warning: {event.text}", YELLOW)
             case Saved():
-                self._aside(f"saved {event.what}: {event.path}", _DIM)
+                self._aside(f"saved {event.what}: {event.path}", DIM)
             case Epoch():
                 self._aside(epoch_line(event))
 
     def fail(self, error: LimnerError) -> None:
         interrupted = error.exit_code > 128
-        self._aside(error.message, "" if interrupted else _RED, "" if interrupted else "error: ")
+        self._aside(error.message, "" if interrupted else RED, "" if interrupted else "error: ")
         if error.hint:
             self._aside(f"hint: {error.hint}")
 
@@ -124,15 +125,15 @@ class Lines:
             if self._quiet or not _watched(self._out):
                 self._result(str(result))
             else:
-                self._result(f"{name}: {result}", _BOLD)
+                self._result(f"{name}: {result}", BOLD)
             facts = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in rest)
             if facts and not self._quiet:
-                self._aside(facts, _DIM)
+                self._aside(facts, DIM)
         if event.next and not self._quiet:
             self._aside("\n".join(["", "try next:", *(f"  {line}" for line in event.next)]))
 
     def _result(self, text: str, style: str = "") -> None:
-        print(self._painted(clean(text), style, self._out), file=self._out, flush=True)
+        print(painted(clean(text), style, self._out), file=self._out, flush=True)
 
     # --- along the way ----------------------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Lines:
         """A line on stderr, in place of the bar; the label carries the style where there is one."""
         self.close()
         text = clean(text)
-        line = self._painted(label, style, self._err) + text if label else self._painted(text, style, self._err)
+        line = painted(label, style, self._err) + text if label else painted(text, style, self._err)
         print(line, file=self._err, flush=True)
 
     def _draw(self, event: Progress) -> None:
@@ -149,7 +150,7 @@ class Lines:
         if self._bar is None:
             self._bar = Live(console=_console(self._err), auto_refresh=False, transient=True)
             self._bar.start()
-        self._bar.update(_bar(event), refresh=True)
+        self._bar.update(_bar(event, self._bar.console.width), refresh=True)
 
     def _pace(self, event: Progress) -> None:
         """A line soon after the beginning, and then one every so often."""
@@ -160,16 +161,15 @@ class Lines:
             self._due = now + _EVERY
             self._aside(progress_line(event))
 
-    def _painted(self, text: str, style: str, stream: TextIO) -> str:
-        return f"\x1b[{style}m{text}\x1b[0m" if style and text and _coloured(stream) else text
-
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
 def progress_line(event: Progress) -> str:
     """'train: 1,200 of 21,450 steps  discriminator 1.214  generator 0.812  310 images/s  2 min 31 s left'"""
-    return "  ".join([f"{event.what}: {event.done:,} of {event.total:,} {event.unit}", *_figures(event)])
+    left = [f"{duration(event.left)} left"] if event.left >= 0 else []
+    count = f"{event.what}: {event.done:,} of {event.total:,} {event.unit}"
+    return "  ".join([count, *_losses(event.values), *_rate(event), *left])
 
 
 def epoch_line(event: Epoch) -> str:
@@ -188,6 +188,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
+def clock(seconds: float) -> str:
+    """'0:09', '12:05', '3:12:00'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def clean(text: str) -> str:
     """Text from files without the control characters that could take over a terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
@@ -203,22 +210,19 @@ def plain_table(table: Table) -> Iterator[str]:
     yield from map(clean, table.notes)
 
 
-def _figures(event: Progress) -> Iterator[str]:
-    yield from _losses(event.values)
+def _rate(event: Progress) -> Iterator[str]:
     if event.rate > 0:
         yield f"{event.rate:,.{0 if event.rate >= 10 else 1}f} {event.rate_unit}"
-    if event.left >= 0:
-        yield f"{duration(event.left)} left"
 
 
-def _losses(values: Mapping[str, float]) -> Iterator[str]:
+def _losses(values: Mapping[str, float], digits: int = 3) -> Iterator[str]:
     """The losses by player; all values where none is a loss."""
     losses = {name: value for name, value in values.items() if name.endswith("_loss")} or values
-    return (f"{name.removesuffix('_loss').replace('_', ' ')} {_short(value)}" for name, value in losses.items())
+    return (f"{name.removesuffix('_loss').replace('_', ' ')} {_short(value, digits)}" for name, value in losses.items())
 
 
-def _short(value: float) -> str:
-    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
+def _short(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if value == 0 or 10**-digits <= abs(value) < 1e4 else f"{value:.2g}"
 
 
 def _number(value: Any) -> str:
@@ -246,6 +250,11 @@ def _plain(value: Any) -> Any:
 # --- the terminal -----------------------------------------------------------------------------------------------------
 
 
+def painted(text: str, style: str, stream: TextIO) -> str:
+    """The text in a style, where the stream is a terminal and nobody said NO_COLOR."""
+    return f"\x1b[{style}m{text}\x1b[0m" if style and text and _coloured(stream) else text
+
+
 def _watched(stream: TextIO) -> bool:
     """Whether a person sees the stream on a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -261,21 +270,23 @@ def _console(stream: TextIO) -> Any:
     return Console(file=stream, highlight=False, color_system="auto" if _coloured(stream) else None)
 
 
-def _bar(event: Progress) -> Grid:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table as Grid
+def _bar(event: Progress, width: int) -> Text:
+    """One line for the width that there is: the bar takes what the figures leave; the rate goes first."""
     from rich.text import Text
 
-    grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(ratio=1, min_width=6)
-    figures = list(_figures(event))
-    for _ in figures:
-        grid.add_column(no_wrap=True)
-    count = f"{event.what} {event.done:,}/{event.total:,}"
-    bar = ProgressBar(total=max(1, event.total), completed=event.done, complete_style="cyan", finished_style="cyan")
-    grid.add_row(Text(count), bar, *map(Text, figures))
-    return grid
+    total = f"{event.total:,}"
+    count = f"{event.done:>{len(total)},}/{total}" + ("" if event.values else f" {event.unit}")
+    head = count if event.values else f"{event.what} {count}"
+    left = [f"{clock(event.left)} left"] if event.left >= 0 else []
+    losses = list(_losses(event.values, digits=2))
+    figures = [*losses, *_rate(event), *left]
+    if len("  ".join([head, *figures])) > width:
+        figures = [*losses, *left]
+    tail = "  ".join(["", *figures])
+    room = min(_BAR, width - len(head + tail) - 2)
+    full = room * event.done // max(1, event.total)
+    bar = [("  ", ""), ("━" * full, "cyan"), ("━" * (room - full), "bright_black")] if room >= 4 else []
+    return Text.assemble(head, *bar, tail, no_wrap=True, overflow="ellipsis")
 
 
 def _print_grid(table: Table, stream: TextIO) -> None:

@@ -14,10 +14,11 @@ from functools import cache
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from limner.core.config import TrainingConfig
 from limner.core.errors import UsageError, nearest
-from limner.core.settings import Settings
 
 if TYPE_CHECKING:
     from limner.core.method import Method
@@ -34,7 +35,7 @@ class Head:
 
     name: str
     doc: str
-    Config: type[Settings]
+    Config: type[TrainingConfig]
 
     @property
     def summary(self) -> str:
@@ -55,7 +56,7 @@ class _HeadLoader(SourceLoader):
     def get_data(self, path: str | bytes) -> bytes:
         return self.path.read_bytes()
 
-    def source_to_code(self, data: Any, path: Any, fullname: str | None = None) -> Any:
+    def source_to_code(self, data: Any, path: Any, fullname: str | None = None) -> CodeType:  # type: ignore[override]
         tree = ast.parse(data)
         last = max(i for i, node in enumerate(tree.body) if isinstance(node, ast.ClassDef) and node.name == "Config")
         tree.body = [
@@ -63,7 +64,8 @@ class _HeadLoader(SourceLoader):
             if not isinstance(node, ast.Import)
             and not (isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(_FREE_OF_TORCH))
         ]  # fmt: skip
-        return compile(tree, path, "exec", dont_inherit=True)
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+        return code
 
 
 @cache
@@ -105,6 +107,19 @@ def head(name: str) -> Head:
     return Head(name, (module.__doc__ or "").strip(), module.Config)
 
 
+def settings(name: str) -> type[TrainingConfig]:
+    """A method's settings class, the very one that its class is built with. Imports torch.
+
+    raises UsageError   if there is no such method
+    """
+    kind: type[TrainingConfig] = _imported(name).Config
+    return kind
+
+
+def _imported(name: str) -> ModuleType:
+    return importlib.import_module(_module(name))
+
+
 def method(name: str) -> "type[Method]":
     """A method's class. Imports torch.
 
@@ -112,7 +127,7 @@ def method(name: str) -> "type[Method]":
     """
     from limner.core.method import Method
 
-    module = importlib.import_module(_module(name))
+    module = _imported(name)
     final = [
         thing for thing in vars(module).values()
         if isinstance(thing, type) and issubclass(thing, Method) and thing.__module__ == module.__name__

@@ -54,15 +54,13 @@ class Luck:
 class Method(nn.Module, ABC):
     """One published method: networks as child modules, `step`, and its task's verb.
 
-    Its players are the child modules whose names are fields of Config that hold optimiser settings.
+    Its players are the child modules whose names are settings that hold an optimiser's.
     No optimiser, device, backward, precision or process appears in a method: those are the learner's.
 
-    Config     the settings class
     batchwise  true where a sample's result depends on the rest of the batch (batch normalisation)
     averaged   the child modules whose moving average is what is left after training
     """
 
-    Config: ClassVar[type[Settings]]
     batchwise: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
 

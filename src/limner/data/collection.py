@@ -219,10 +219,15 @@ def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
 
 
 def _check_end(archive: tarfile.TarFile, tap: "_Tap") -> None:
-    """A tar that was cut between two members looks like a shorter one, but for the empty block at its end."""
+    """A tar that was cut between two members looks like a shorter one, but for the empty block at its end.
+
+    Reading on to the last byte makes the decompressor compare its checksum.
+    """
     tap.seek(archive.offset)
     if tap.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError("its end is missing")
+    while tap.read(1 << 16):
+        pass
 
 
 class _Tap:

@@ -126,8 +126,7 @@ def _choose(collection: Collection, given: str, choices: Choices) -> list[tuple[
         raise _no_images(members, given)
     paths = _without_shared_folder([(member, PurePosixPath(member.name).parts) for member in wanted])
     if _has_parts(paths):
-        names = _PARTS[choices.split]
-        paths = _without_shared_folder([(m, parts) for m, parts in paths if parts[0].lower() in names])
+        paths = _without_shared_folder(_part(paths, choices.split))
     elif choices.split == "test":
         paths = []
     if not paths:
@@ -147,6 +146,14 @@ def _without_shared_folder(paths: _Paths) -> _Paths:
             break
         paths = [(member, parts[1:]) for member, parts in paths]
     return paths
+
+
+def _part(paths: _Paths, split: Split) -> _Paths:
+    """The pictures of one part, without its folder: of test and val, test is taken."""
+    for name in _PARTS[split]:
+        if found := [(member, parts[1:]) for member, parts in paths if parts[0].lower() == name]:
+            return found
+    return []
 
 
 def _has_parts(paths: _Paths) -> bool:
@@ -221,7 +228,7 @@ def _need_two(pictures: Sequence[Picture], left_out: _LeftOut, given: str) -> No
         )
     if len(pictures) == 1:
         raise DataError(
-            f"only one image in {given}" + (f" ({len(left_out):,} were left out)" if left_out else ""),
+            f"only one image in {given}" + (f" (left out: {len(left_out):,})" if left_out else ""),
             "a method learns from many pictures: add some, hundreds or better thousands",
         )
 

@@ -213,10 +213,12 @@ def _in_shape(dataset: Dataset, place: Path | None, choices: Choices) -> Generat
     was = dataset.manifest
     size = was.size if choices.size is None else (choices.size, choices.size)
     channels = choices.channels or was.channels
-    if (channels, size) == (was.channels, was.size) or (not was.size and choices.size is None):
+    if (channels, size) == (was.channels, was.size):
         return dataset, place
     if not was.size:
-        raise UsageError(f"'{was.name}' holds points, which have no size in px", "leave --size out")
+        raise UsageError(
+            f"'{was.name}' holds points, which have neither size nor colour", "leave --size and --colour out"
+        )
     height, width = size
 
     def build(folder: Path) -> Generator[Event, None, None]:

@@ -58,13 +58,12 @@ class Config(TrainingConfig):
 class DCGAN(Generate):
     """Deep convolutional GAN."""
 
-    Config = Config
+    batchwise = True
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent = config.latent
         self.together = config.variant == "mnist"
-        self.batchwise = True
         build = (mnist_generator, mnist_discriminator) if self.together else (paper_generator, paper_discriminator)
         self.generator = build[0](config, signal)
         self.discriminator = build[1](config, signal)

@@ -44,8 +44,6 @@ class Config(TrainingConfig):
 class GAN(Generate):
     """Generative adversarial network of dense layers."""
 
-    Config = Config
-
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent = config.latent

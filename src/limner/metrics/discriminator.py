@@ -80,7 +80,7 @@ def calibration(real: Tensor, fake: Tensor, bins: int = 10) -> Calibration:
     """
     said = torch.cat([real, fake]).double().sigmoid()
     true = torch.cat([torch.ones(len(real)), torch.zeros(len(fake))]).double().to(said)
-    weight = torch.where(true > 0, 0.5 / len(real), 0.5 / len(fake))
+    weight = torch.where(true > 0, true.new_tensor(0.5 / len(real)), true.new_tensor(0.5 / len(fake)))
     place = (said * bins).long().clamp_max(bins - 1)
     total, said_sum, true_sum = (
         said.new_zeros(bins).index_add_(0, place, x) for x in (weight, weight * said, weight * true)

@@ -58,6 +58,6 @@ def prdc(real: Tensor, fake: Tensor, k: int = 5, seed: int = 0) -> PRDC:
     return PRDC(
         precision=bootstrap(inside > 0, seed),
         recall=bootstrap(recalled, seed),
-        density=bootstrap(inside / k, seed),
+        density=bootstrap(inside.double() / k, seed),
         coverage=bootstrap(closest < real_radius, seed),
     )

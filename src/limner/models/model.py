@@ -90,9 +90,8 @@ def build(method: str, config: Mapping[str, Any], signal: Signal, where: str = "
     config  values of its Config; what depends on the data is filled in
     raises  UsageError   for an unknown method or setting, or a signal that does not suit
     """
-    kind = catalog.method(method)
-    settings = kind.Config.read(config, where)
-    return kind(settings.settle(signal), signal)  # type: ignore[attr-defined]
+    settings = catalog.settings(method).read(config, where)
+    return catalog.method(method)(settings.settle(signal), signal)
 
 
 def save_model(path: Path, method: Method, name: str, facts: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ any order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -69,11 +69,36 @@ class Geometry(NamedTuple):
     left: Pair
 
 
+class Axis(NamedTuple):
+    """What the frequencies of one axis follow from."""
+
+    period: int
+    """n, the least for which q − o − m never reaches ±n"""
+    first: int
+    """the least m of a tap"""
+    taps: int
+    """values of m"""
+    spots: int
+    """positions of the big side in one phase"""
+
+
+@lru_cache(maxsize=256)
+def axes(g: Geometry) -> tuple[Axis, Axis]:
+    """Both axes of a convolution."""
+
+    def axis(big: int, small: int, kernel: int, stride: int, left: int) -> Axis:
+        first, last, spots = -((left + stride - 1) // stride), (kernel - 1 - left) // stride, -(-big // stride)
+        return Axis(max(spots - 1 - first, small - 1 + last) + 1, first, last - first + 1, spots)
+
+    y, x = (axis(*sizes) for sizes in zip(*g, strict=True))
+    return y, x
+
+
 class Frequencies(NamedTuple):
-    """The matrices U, V and S for R products, P = s·s phases of Q positions each, K taps and O small positions.
+    """The matrices U, V and S for R products: from Q positions of a phase, its M taps, and O small positions.
 
     big     (R, Q)
-    kernel  (R·P, K)
+    kernel  (R, M)
     small   (R, O)
     """
 
@@ -82,53 +107,38 @@ class Frequencies(NamedTuple):
     small: Tensor
 
 
-def _period(big: int, small: int, kernel: int, stride: int, left: int) -> int:
-    """The smallest n for which q − o − m never reaches ±n, on one axis."""
-    least, most = math.ceil((1 - stride - left) / stride), (kernel - 1 - left) // stride
-    return max(math.ceil(big / stride) - 1 - least, small - 1 + most) + 1
-
-
 @lru_cache(maxsize=64)
 def frequencies(g: Geometry, dtype: torch.dtype) -> Frequencies:
-    """The matrices of a convolution, made once for each geometry.
+    """The matrices of a convolution; all phases share them, as each is moved to begin at q = 0.
 
-    Source: Gauss's three products for the complex one, k₁ = w′(x′ + x″), k₂ = x′(w″ − w′), k₃ = x″(w′ + w″)
+    The complex product of w and x is Gauss's: w′(x′ + x″), x′(w″ − w′) and x″(w′ + w″) make up both of its parts.
     """
+    # Kept from one call to the next, so they must not belong to anybody's inference mode or default device.
     with torch.inference_mode(False), torch.device("cpu"):
-        return _frequencies(g, dtype)
+        y, x = axes(g)
+        n = (y.period, x.period)
+        # The data are real, so of each pair of frequencies ±f one is enough, counted twice.
+        pairs = [((a, b), (-a % n[0], -b % n[1])) for a in range(n[0]) for b in range(n[1])]
+        half = [pair for pair in pairs if pair[0] <= pair[1]]
+        lone = torch.tensor([f == mirror for f, mirror in half])
+        turn = 2 * math.pi * torch.tensor([f for f, _ in half], dtype=torch.float64) / torch.tensor(n)
 
+        def wave(down: range, across: range) -> Tensor:
+            angle = turn @ torch.tensor([(a, b) for a in down for b in across], dtype=torch.float64).T
+            return torch.polar(torch.ones_like(angle), angle)
 
-def _frequencies(g: Geometry, dtype: torch.dtype) -> Frequencies:
-    n = [_period(*axis) for axis in zip(*g, strict=True)]
-    # Of each pair of frequencies ±f only one is needed, as the data are real.
-    half = [(y, x) for y in range(n[0]) for x in range(n[1]) if (y, x) <= (-y % n[0], -x % n[1])]
-    lone = torch.tensor([(y, x) == (-y % n[0], -x % n[1]) for y, x in half])
-    turn = 2 * math.pi * torch.tensor(half, dtype=torch.float64) / torch.tensor(n)
+        def rows(first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+            return torch.cat([first, second[~lone], third[~lone]]).to(dtype)
 
-    def wave(places: list[Pair]) -> Tensor:
-        angle = turn @ torch.tensor(places, dtype=torch.float64).T
-        return torch.polar(torch.ones_like(angle), angle)
-
-    def grid(height: int, width: int) -> list[Pair]:
-        return [(y, x) for y in range(height) for x in range(width)]
-
-    (sy, sx), (ly, lx) = g.stride, g.left
-    x = wave(grid(math.ceil(g.big[0] / sy), math.ceil(g.big[1] / sx)))
-    y = wave(grid(*g.small)).conj() * torch.where(lone, 1, 2)[:, None] / (n[0] * n[1])
-    w = torch.stack([
-        wave([((j - r - ly) // sy, (i - c - lx) // sx) for j, i in grid(*g.kernel)]).conj()
-        * torch.tensor([(j - r - ly) % sy == 0 and (i - c - lx) % sx == 0 for j, i in grid(*g.kernel)])
-        for r, c in grid(sy, sx)
-    ], dim=1)  # fmt: skip
-
-    def rows(first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-        return torch.cat([first, second[~lone], third[~lone]]).to(dtype)
-
-    return Frequencies(
-        rows(torch.where(lone[:, None], x.real, x.real + x.imag), x.real, x.imag),
-        rows(w.real, w.imag - w.real, w.real + w.imag).flatten(0, 1),
-        rows(torch.where(lone[:, None], y.real, y.real - y.imag), -y.imag, -y.real),
-    )
+        big = wave(range(y.spots), range(x.spots))
+        kernel = wave(range(y.first, y.first + y.taps), range(x.first, x.first + x.taps)).conj()
+        small = wave(range(g.small[0]), range(g.small[1])).conj() * torch.where(lone, 1, 2)[:, None] / math.prod(n)
+        # A lone frequency has no imaginary part: one product does, and sin(πq) ≈ 1e-16 does no harm to the first row.
+        return Frequencies(
+            rows(big.real + big.imag, big.real, big.imag),
+            rows(kernel.real, kernel.imag - kernel.real, kernel.real + kernel.imag),
+            rows(small.real - small.imag, -small.imag, -small.real),
+        )
 
 
 class _Product(torch.autograd.Function):
@@ -151,61 +161,104 @@ class _Product(torch.autograd.Function):
         return torch.bmm(grad, w) if need_x else None, torch.bmm(grad.mT, x) if need_w else None
 
 
-def _transform(matrix: Tensor, x: Tensor, start: Tensor | None = None) -> Tensor:
-    """matrix (A, B) times each x (N, B, C), plus start (C,) if there is one: (N, A, C)."""
+def _transform(matrix: Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """matrix (A, B) times each of x (N, B, C), plus bias (C,): (N, A, C)."""
     each = matrix.expand(len(x), *matrix.shape)
-    return torch.bmm(each, x) if start is None else torch.baddbmm(start, each, x)
+    return torch.bmm(each, x) if bias is None else torch.baddbmm(bias, each, x)
 
 
-def _kernel(weight: Tensor, f: Frequencies) -> Tensor:
-    """weight (S, B, *kernel) by frequency, the phases of the big side beside its channels: (R, S, P·B)."""
-    each = _transform(f.kernel, weight.flatten(2).mT)
-    return each.view(len(weight), len(f.big), -1).transpose(0, 1)
+def _split(x: Tensor, stride: Pair) -> Tensor:
+    """Phases beside the channels: (N, C, h·s, w·s) → (N, h·w, s·s·C). No copy is made of channels_last with s = 1."""
+    x = x.permute(0, 2, 3, 1).unflatten(2, (-1, stride[1])).unflatten(1, (-1, stride[0]))
+    return x.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
+def _join(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
+    """Back from _split: (N, h·w, s·s·C) → (N, C, h·s, w·s) in channels_last."""
+    x = x.unflatten(2, (*stride, -1)).unflatten(1, grid).transpose(2, 3)
+    return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def _kernel(weight: Tensor, g: Geometry, f: Frequencies) -> Tensor:
+    """weight (S, B, *kernel) by frequency, with the phases of the big side beside its channels: (R, S, P·B)."""
+    pads: list[int] = []
+    for axis, size, stride, left in zip(axes(g), g.kernel, g.stride, g.left, strict=True):
+        before = -(axis.first * stride + left)
+        pads = [before, axis.taps * stride - size - before, *pads]
+    return _transform(f.kernel, _split(F.pad(weight, pads), g.stride)).transpose(0, 1)
 
 
 def frequency_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
-    """Convolution of x (N, B, *g.big) with weight (S, B, *g.kernel): (N, S, *g.small)."""
+    """Convolution of x (N, B, *g.big) with weight (S, B, *g.kernel): (N, S, *g.small), by products of frequencies."""
     f = frequencies(g, x.dtype)
-    (sy, sx), (h, w) = g.stride, [math.ceil(b / s) for b, s in zip(g.big, g.stride, strict=True)]
-    x = F.pad(x, (0, w * sx - g.big[1], 0, h * sy - g.big[0])) if (h * sy, w * sx) != g.big else x
-    x = x.permute(0, 2, 3, 1).reshape(len(x), h, sy, w, sx, -1).transpose(2, 3).reshape(len(x), h * w, -1)
-    product = _Product.apply(_transform(f.big, x).transpose(0, 1), _kernel(weight, f))
-    y = _transform(f.small.mT, product.transpose(0, 1), bias)
-    return y.view(len(y), *g.small, -1).permute(0, 3, 1, 2)
+    rest = [-size % stride for size, stride in zip(g.big, g.stride, strict=True)]
+    x = F.pad(x, (0, rest[1], 0, rest[0])) if any(rest) else x
+    products = _Product.apply(_transform(f.big, _split(x, g.stride)).transpose(0, 1), _kernel(weight, g, f))
+    return _join(_transform(f.small.mT, products.transpose(0, 1), bias), (1, 1), g.small)
 
 
 def frequency_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
-    """Transposed convolution of x (N, S, *g.small) with weight (S, B, *g.kernel): (N, B, *g.big)."""
+    """Transposed convolution of x (N, S, *g.small) with weight (S, B, *g.kernel): (N, B, *g.big), by frequencies."""
     f = frequencies(g, x.dtype)
-    (sy, sx), (h, w) = g.stride, [math.ceil(b / s) for b, s in zip(g.big, g.stride, strict=True)]
-    x = x.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[1])
-    product = torch.bmm(_transform(f.small, x).transpose(0, 1), _kernel(weight, f))
-    y = _transform(f.big.mT, product.transpose(0, 1), None if bias is None else bias.repeat(sy * sx))
-    y = y.view(len(y), h, w, sy, sx, -1).transpose(2, 3).reshape(len(y), h * sy, w * sx, -1)
-    return y[:, : g.big[0], : g.big[1]].permute(0, 3, 1, 2)
+    products = torch.bmm(_transform(f.small, _split(x, (1, 1))).transpose(0, 1), _kernel(weight, g, f))
+    bias = None if bias is None else bias.repeat(math.prod(g.stride))
+    y, x_axis = axes(g)
+    whole = _join(_transform(f.big.mT, products.transpose(0, 1), bias), g.stride, (y.spots, x_axis.spots))
+    return whole[..., : g.big[0], : g.big[1]]
 
 
-def pays(g: Geometry, batch: int, small: int, big: int) -> bool:
-    """Whether frequencies should beat PyTorch's own convolution, by counted multiplications.
+def column_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
+    """The same as frequency_conv2d by one product with all patches of x: the quickest where B is 1."""
+    x = F.pad(x, _margins(g))
+    patches = F.unfold(x, g.kernel, stride=g.stride).mT
+    return _join(F.linear(patches, weight.flatten(1), bias), (1, 1), g.small)
+
+
+def column_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
+    """The same as frequency_conv_transpose2d by one product that makes all patches: the quickest where B is 1."""
+    before, after, above, below = _margins(g)
+    whole = (g.big[0] + above + below, g.big[1] + before + after)
+    patches = _split(x, (1, 1)) @ weight.flatten(1)
+    y = F.pad(F.fold(patches.mT, whole, g.kernel, stride=g.stride), (-before, -after, -above, -below))
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _margins(g: Geometry) -> tuple[int, int, int, int]:
+    """Zeros beside, after, above and below the big side that every patch needs; what no patch needs is below 0."""
+    after = [(small - 1) * stride + kernel - big - left for big, small, kernel, stride, left in zip(*g, strict=True)]
+    return g.left[1], after[1], g.left[0], after[0]
+
+
+Form = Callable[[Tensor, Tensor, Tensor | None, Geometry], Tensor]
+
+
+def _pays(g: Geometry, batch: int, small: int, big: int) -> bool:
+    """Whether frequencies beat PyTorch's own convolution, by counting multiplications for each sample.
 
     small, big   channels of each side
 
-    The weights of the count were fitted on two Zen 3 cores: transforms run at about 0.7 of the speed of the channel
-    products, which run at that of PyTorch's convolution; the rest is for copies.
+    The weights of the count were fitted with benchmarks/conv.py on Zen 3: transforms run at .7 of the speed of the
+    products between channels, which is that of PyTorch's convolution. What is won must pay for copies too.
     """
-    n = [_period(*axis) for axis in zip(*g, strict=True)]
-    alone = math.prod(2 - k % 2 for k in n)
-    products = (3 * math.prod(n) - alone) // 2
-    phases, taps, spots = math.prod(g.stride), math.prod(g.kernel), math.prod(g.small)
-    transforms = products * (math.prod(g.big) * big + spots * small + phases * taps * big * small / batch)
-    return products * phases * big * small + 1.4 * transforms < 0.8 * taps * spots * big * small
+    y, x = axes(g)
+    alone = (2 - y.period % 2) * (2 - x.period % 2)
+    products, phases = (3 * y.period * x.period - alone) // 2, math.prod(g.stride)
+    taps = phases * y.taps * x.taps * big * small / batch
+    transforms = products * (phases * y.spots * x.spots * big + math.prod(g.small) * small + taps)
+    plain = math.prod(g.kernel) * math.prod(g.small) * big * small
+    return products * phases * big * small + 1.4 * transforms < 0.8 * plain
 
 
-def _serves(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry) -> bool:
-    ordinary = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    kind = x.dim() == 4 and len(x) > 0 and x.dtype == layer.weight.dtype in (torch.float32, torch.float64)
+def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: tuple[Form, Form]) -> Form | None:
+    """Which of (by frequency, by columns) should do x, or neither."""
     small, big = layer.weight.shape[:2]
-    return ordinary and kind and quick(x) and min(*g.big, *g.small) > 0 and pays(g, len(x), small, big)
+    ordinary = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
+    exact = x.dim() == 4 and x.dtype == layer.weight.dtype in (torch.float32, torch.float64)
+    if not (ordinary and exact and quick(x)) or min(len(x), *g.big, *g.small) < 1:
+        return None
+    if big == 1 and small >= 16:
+        return forms[1]
+    return forms[0] if _pays(g, len(x), small, big) else None
 
 
 class Conv2d(nn.Conv2d):
@@ -240,8 +293,8 @@ class Conv2d(nn.Conv2d):
         small = [(b + sum(p) - r) // s + 1 for b, p, r, s in zip(size, pads, reach, self.stride, strict=True)]
         (top, bottom), (left, right) = pads
         g = Geometry(_two(size), _two(small), _two(self.kernel_size), _two(self.stride), (top, left))
-        if _serves(self, x, g):
-            return frequency_conv2d(x, self.weight, self.bias, g)
+        if form := _form(self, x, g, (frequency_conv2d, column_conv2d)):
+            return form(x, self.weight, self.bias, g)
         if not self.same:
             return super().forward(x)
         if self.padding_mode == "zeros" and (top, left) == (bottom, right):
@@ -287,8 +340,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             cut = [int(p) for p in self.padding]
             big = [(a - 1) * s - 2 * p + r + o for (a, r, s), p, o in zip(axes, cut, self.output_padding, strict=True)]
         g = Geometry(_two(big), _two(size), _two(self.kernel_size), _two(self.stride), _two(cut))
-        if _serves(self, x, g):
-            return frequency_conv_transpose2d(x, self.weight, self.bias, g)
+        if form := _form(self, x, g, (frequency_conv_transpose2d, column_conv_transpose2d)):
+            return form(x, self.weight, self.bias, g)
         if not self.same:
             return super().forward(x)
         # A kernel shorter than its stride leaves the last positions to the bias alone.

@@ -189,8 +189,6 @@ def _built_in(name: str) -> Iterator[Event]:
 
     record = BUILT_IN[name]
     values = {
-        "kind": "data set",
-        "name": name,
         "about": record.about,
         "splits": record.splits,
         "classes": record.classes,
@@ -198,7 +196,7 @@ def _built_in(name: str) -> Iterator[Event]:
         "attribution": record.attribution,
     }
     yield _pairs(f"data set {name}", values)
-    yield Finished("show", values, (f"limner train dcgan --data {name}",))
+    yield Finished("show", {"kind": "data set", "name": name, **values}, (f"limner train gan --data {name}",))
 
 
 def _folder(path: Path) -> Iterator[Event]:
@@ -265,7 +263,6 @@ def _model(path: Path) -> Iterator[Event]:
     header = describe(path)
     signal = Signal.read(header["signal"], str(path))
     about = {
-        "kind": "model",
         "method": header["method"],
         "makes": signal.describe(),
         "size": f"{path.stat().st_size / 1e6:,.1f} MB",

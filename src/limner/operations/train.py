@@ -93,7 +93,6 @@ def train(
     elif method is None:
         raise UsageError("train needs a method", nearest("", catalog.names()))
     chosen = catalog.head(method).Config.read(config)
-    assert isinstance(chosen, TrainingConfig)
     if chosen.batch % (request.accumulate * int(os.environ.get("WORLD_SIZE", "1"))):
         raise UsageError(
             f"a batch of {chosen.batch} cannot be shared by {os.environ.get('WORLD_SIZE', '1')} processes in "
@@ -158,9 +157,7 @@ def _resumed(
                if getattr(before, key) != value]  # fmt: skip
     changed += [f"{key}: {own.get(key)} → {value}" for key, value in config.items() if own.get(key) != value]
     merged = Train.read({**before.model_dump(exclude_unset=True), **given, "out": folder, "resume": folder})
-    kind = catalog.head(name).Config
-    assert issubclass(kind, TrainingConfig)
-    return name, merged, kind.read(config).varied(own).model_dump(exclude_unset=True), changed
+    return name, merged, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True), changed
 
 
 def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any]) -> None:

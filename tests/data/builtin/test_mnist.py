@@ -1,5 +1,7 @@
-"""Checked against sums that were published or measured elsewhere (data.md §2, whose MD5 of the test labels has two digits
-swapped: many public repositories pin the one below), not against our own output."""
+"""Checked against sums that were published or measured elsewhere, not against our own output.
+
+The sums are those of data.md §2. Its MD5 of the test labels has two digits swapped; the one below is the public one.
+"""
 
 import gzip
 import hashlib

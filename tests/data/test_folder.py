@@ -1,0 +1,347 @@
+import json
+import os
+import shutil
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.core.errors import DataError, UsageError
+from limner.core.events import Note, Progress, Warned
+from limner.data import folder as module
+from limner.data.pack import open_pack
+from limner.data.sources import open_data
+
+
+def _say(drain, source, **choices):
+    with pytest.raises((DataError, UsageError)) as error:
+        drain(open_data(str(source), **choices))
+    return str(error.value)
+
+
+def _files(dataset_folder):
+    return [json.loads(line) for line in (dataset_folder / "files.jsonl").read_text().splitlines()]
+
+
+def _pack(cache):
+    (pack,) = [path for path in (cache / "packs").iterdir() if path.is_dir()]
+    return pack
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------------
+
+
+def test_pictures_come_in_order_of_name(tmp_path, fill, drain, encode):
+    fill(tmp_path, {"b.png": (8, 8), "sub/a.png": (8, 8), "C.PNG": encode((8, 8), seed=2)})
+    _, dataset = drain(open_data(str(tmp_path)))
+    expected = [Image.open(tmp_path / name) for name in ("C.PNG", "b.png", "sub/a.png")]
+    assert (dataset.samples == np.stack([np.asarray(image).transpose(2, 0, 1) for image in expected])).all()
+    assert dataset.labels is None and dataset.manifest.fit == ""
+
+
+def test_class_folders_become_labels(tmp_path, fill, drain, cache):
+    fill(
+        tmp_path / "pets", {"dog/1.png": (8, 8), "cat/old/1.png": (8, 8), "cat/2.png": (8, 8), ".hidden/3.png": (8, 8)}
+    )
+    _, dataset = drain(open_data(str(tmp_path / "pets")))
+    assert dataset.manifest.classes == ("cat", "dog") and dataset.labels.tolist() == [0, 0, 1]
+    assert [(line["file"], line["class"]) for line in _files(_pack(cache))] == [
+        ("cat/2.png", "cat"), ("cat/old/1.png", "cat"), ("dog/1.png", "dog"),
+    ]  # fmt: skip
+    assert dataset.manifest.name == "pets" and dataset.manifest.source == "the folder pets"
+
+
+def test_a_folder_around_it_all_is_no_class(tmp_path, fill, drain):
+    fill(tmp_path / "x", {"all/a.png": (8, 8), "all/b.png": (8, 8)})
+    assert drain(open_data(str(tmp_path / "x")))[1].labels is None
+    fill(tmp_path / "y", {"all/cat/a.png": (8, 8), "all/dog/b.png": (8, 8)})
+    assert drain(open_data(str(tmp_path / "y")))[1].manifest.classes == ("cat", "dog")
+
+
+def test_loose_pictures_beside_class_folders_are_told(tmp_path, fill, drain):
+    fill(tmp_path, {"cat/1.png": (8, 8), "dog/2.png": (8, 8), "loose.png": (8, 8)})
+    events, dataset = drain(open_data(str(tmp_path)))
+    assert dataset.labels is None
+    assert Warned("1 of 3 images lie in no class folder, e.g. loose.png: the pack has no labels") in events
+
+
+def test_folders_called_train_and_test_are_parts(tmp_path, fill, drain):
+    fill(
+        tmp_path / "d",
+        {f"{part}/{label}/{i}.png": (8, 8) for part in ("train", "val") for label in "ab" for i in (1, 2)},
+    )
+    train, test = (drain(open_data(str(tmp_path / "d"), split=split))[1] for split in ("train", "test"))
+    assert train.manifest.classes == test.manifest.classes == ("a", "b")
+    assert (train.samples != test.samples).any() and len(train) == len(test) == 4
+    fill(tmp_path / "e", {"1.png": (8, 8), "2.png": (8, 8)})
+    assert _say(drain, tmp_path / "e", split="test") == (
+        f"{tmp_path}/e has no test part\nhint: put its pictures in a folder named test inside it"
+    )
+
+
+def test_colour_is_taken_if_any_picture_has_it(tmp_path, fill, drain, encode):
+    grey = encode(np.full((8, 8), 7, np.uint8))
+    fill(tmp_path / "g", {"a.png": grey, "b.png": grey})
+    assert drain(open_data(str(tmp_path / "g")))[1].manifest.channels == 1
+    fill(tmp_path / "g", {"c.png": (8, 8)})
+    assert drain(open_data(str(tmp_path / "g")))[1].manifest.channels == 3
+    events, dataset = drain(open_data(str(tmp_path / "g"), channels=1))
+    assert dataset.manifest.channels == 1 and Note("colour, made grey: c.png") in events
+
+
+def test_mixed_sizes_come_to_the_one_that_is_asked_for(tmp_path, fill, drain):
+    fill(tmp_path, {"a.png": (20, 30), "b.jpg": (64, 48), "c.webp": (9, 9), "d.tif": (33, 5), "e.bmp": (16, 16)})
+    for fit in ("crop", "pad", "stretch"):
+        events, dataset = drain(open_data(str(tmp_path), size=16, fit=fit))
+        assert dataset.samples.shape == (5, 3, 16, 16) and dataset.manifest.fit == fit
+        assert Note("smaller than 16×16 px, so enlarged: c.webp, d.tif") in events
+
+
+def test_odd_and_unreadable_files_are_named(tmp_path, fill, drain, cache, encode):
+    deep = encode(np.zeros((8, 8), np.uint16))
+    good = encode((8, 8))
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    moving = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    noisy = encode((64, 64), "JPEG")
+    fill(tmp_path, {"a.png": good, "deep.png": deep, "cut.jpg": noisy[:1500], "empty.png": b"", "anim.gif": moving})
+    fill(tmp_path, {"page.jpg": b"<html>", "notes.txt": b"hello", "nul\n.png": b"\0"})
+    events, dataset = drain(open_data(str(tmp_path), size=8))
+    texts = [event.text for event in events if isinstance(event, Note | Warned)]
+    for line in (
+        "cut.jpg is cut short: left out",
+        "empty.png is empty: left out",
+        "page.jpg is a web page or drawing, not a picture: left out",
+        "nul\\n.png is no picture of a known format, or its header is damaged: left out",
+        "has 16 bits: brought to 8: deep.png",
+        "has several frames: the first is used: anim.gif",
+    ):
+        assert line in texts
+    assert len(dataset) == 3 and dataset.manifest.skipped == 4
+    listed = _files(_pack(cache))
+    assert [line["file"] for line in listed[:3]] == ["a.png", "anim.gif", "deep.png"]
+    assert {line["file"]: line["left out"] for line in listed[3:]}["cut.jpg"] == "is cut short"
+    assert len(listed[0]["sha256"]) == 64 and listed[1]["note"] == "has several frames: the first is used"
+
+
+def test_damaged_pictures_in_between_leave_no_gaps(tmp_path, fill, drain, encode):
+    names = [f"{i:02}.png" for i in range(30)]
+    fill(tmp_path, {name: (8, 8) for name in names})
+    for i in (0, 7, 8, 29):
+        whole = (tmp_path / names[i]).read_bytes()
+        (tmp_path / names[i]).write_bytes(whole[: len(whole) // 2])
+    _, dataset = drain(open_data(str(tmp_path)))
+    kept = [name for i, name in enumerate(names) if i not in (0, 7, 8, 29)]
+    expected = np.stack([np.asarray(Image.open(tmp_path / name)).transpose(2, 0, 1) for name in kept])
+    assert (dataset.samples == expected).all() and dataset.manifest.skipped == 4
+
+
+# --- the same again ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pets(tmp_path, fill):
+    return fill(tmp_path / "pets", {f"{label}/{i}.jpg": (20 + i, 30) for label in ("cat", "dog") for i in range(5)})
+
+
+def test_a_folder_is_prepared_once(pets, drain, monkeypatch):
+    first, dataset = drain(open_data(str(pets), size=16))
+    assert any(isinstance(event, Progress) for event in first)
+    monkeypatch.setattr(module, "decode", None)
+    second, again = drain(open_data(str(pets), size=16))
+    assert second == [Note("pets: 10 train images, 16×16 px, colour, 2 classes; source: the folder pets")]
+    assert again.manifest == dataset.manifest
+
+
+def test_a_changed_folder_or_choice_is_prepared_anew(pets, drain, fill):
+    sums = {drain(open_data(str(pets), size=16, fit=fit))[1].manifest.sha256 for fit in ("crop", "pad")}
+    fill(pets, {"cat/new.jpg": (20, 30)})
+    sums.add(drain(open_data(str(pets), size=16))[1].manifest.sha256)
+    assert len(sums) == 3
+
+
+def test_a_damaged_pack_in_the_cache_is_made_again(pets, drain, cache):
+    drain(open_data(str(pets), size=16))
+    (_pack(cache) / "samples.bin").write_bytes(b"")
+    events, dataset = drain(open_data(str(pets), size=16))
+    assert any(
+        "samples.bin has 0 bytes, not 7,680; it is made again" in e.text for e in events if isinstance(e, Warned)
+    )
+    assert len(dataset) == 10
+
+
+def test_packs_are_the_same_bytes_whatever_the_order_of_the_disk(pets, tmp_path, cache, drain, monkeypatch):
+    drain(open_data(str(pets), size=16))
+    first = {path.name: path.read_bytes() for path in _pack(cache).iterdir()}
+    shutil.rmtree(cache / "packs")
+    shutil.copytree(pets, tmp_path / "elsewhere" / "pets")
+    walk = os.walk
+
+    def backwards(*args, **kwargs):
+        for here, folders, files in walk(*args, **kwargs):
+            folders.sort(reverse=True)
+            yield here, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    monkeypatch.setattr(module, "_cores", lambda: 5)
+    drain(open_data(str(tmp_path / "elsewhere" / "pets"), size=16))
+    assert {path.name: path.read_bytes() for path in _pack(cache).iterdir()} == first
+
+
+def _archives(pets, tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for path in sorted(pets.rglob("*.jpg"), reverse=True):
+            archive.write(path, path.relative_to(tmp_path))
+    with tarfile.open(tmp_path / "pets.tar.gz", "w:gz") as archive:
+        archive.add(pets, "pets")
+    return tmp_path / "pets.zip", tmp_path / "pets.tar.gz"
+
+
+def test_an_archive_works_like_a_folder(pets, tmp_path, drain):
+    _, folder = drain(open_data(str(pets), size=16))
+    for path in _archives(pets, tmp_path):
+        _, dataset = drain(open_data(str(path), size=16))
+        assert dataset.manifest.sha256 == folder.manifest.sha256 and dataset.manifest.name == "pets"
+        assert dataset.manifest.labels_sha256 == folder.manifest.labels_sha256
+        assert dataset.manifest.source.endswith(path.name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "pets.tar.gz", "pets.zip"]
+
+
+def test_a_damaged_member_is_named_and_the_rest_is_packed(pets, tmp_path, drain):
+    path, _ = _archives(pets, tmp_path)
+    whole = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        place = archive.infolist()[3].header_offset + 400
+        name = archive.infolist()[3].filename
+    whole[place] ^= 0xFF
+    path.write_bytes(whole)
+    events, dataset = drain(open_data(str(path), size=16))
+    assert len(dataset) == 9
+    assert any(e.text.startswith(name) and "CRC-32" in e.text for e in events if isinstance(e, Warned))
+
+
+def test_an_encrypted_member_is_named(tmp_path, fill, drain, encode):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in "abc":
+            archive.writestr(f"{name}.png", encode((8, 8), seed=ord(name)))
+    data = path.read_bytes()
+    at = data.index(b"PK\x01\x02") + 8
+    path.write_bytes(data[:at] + b"\x01" + data[at + 1 :])
+    events, dataset = drain(open_data(str(path)))
+    assert len(dataset) == 2 and any("a.png can't be read (file" in e.text for e in events if isinstance(e, Warned))
+
+
+# --- interruption -----------------------------------------------------------------------------------------------------
+
+
+def test_leaving_in_the_middle_leaves_nothing(tmp_path, fill, cache, monkeypatch):
+    fill(tmp_path, {f"{i}.png": (8, 8) for i in range(40)})
+    monkeypatch.setattr(module, "_EVERY", 0)
+    threads = threading.active_count()
+    packing = open_data(str(tmp_path))
+    for event in packing:
+        if isinstance(event, Progress) and event.what == "pack" and event.done == 5:
+            break
+    assert any(".partial-" in path.name for path in (cache / "packs").iterdir())
+    packing.close()
+    assert [path.suffix for path in (cache / "packs").iterdir()] == [".lock"]
+    assert threading.active_count() == threads
+
+
+def test_progress_tells_rate_and_time_left(tmp_path, fill, drain, monkeypatch):
+    monkeypatch.setattr(module, "_EVERY", 0)
+    fill(tmp_path, {f"{i}.png": (8, 8) for i in range(4)})
+    events, _ = drain(open_data(str(tmp_path)))
+    told = [event for event in events if isinstance(event, Progress) and event.what == "pack"]
+    assert [(event.done, event.total, event.unit) for event in told] == [(i, 4, "images") for i in (1, 2, 3, 4)]
+    assert all(event.rate > 0 and event.left >= 0 for event in told) and told[-1].left == 0
+
+
+# --- errors, word for word --------------------------------------------------------------------------------------------
+
+LISTED = ".jpg .png .webp .bmp .tif .gif"
+
+
+def test_an_empty_folder(tmp_path, drain, monkeypatch):
+    (tmp_path / "cats").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert _say(drain, "./cats") == (
+        f"no images in ./cats (found 0 of {LISTED}; saw no files at all)\n"
+        "hint: give a folder or archive that holds pictures"
+    )
+
+
+def test_a_folder_without_images(tmp_path, fill, drain, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "cats", {f"{i}.heic": b"x" for i in range(14)})
+    assert _say(drain, "./cats") == (
+        f"no images in ./cats (found 0 of {LISTED}; saw 14 .heic)\nhint: convert them to .jpg or .png first"
+    )
+    fill(tmp_path / "text", {"a.txt": b"", "b.txt": b"", "c.md": b"", "README": b""})
+    assert "(found 0 of .jpg .png .webp .bmp .tif .gif; saw 2 .txt, 1 .md, 1 without an ending)" in _say(
+        drain, "./text"
+    )
+
+
+def test_one_image_only(tmp_path, fill, drain):
+    fill(tmp_path / "one", {"a.png": (8, 8)})
+    hint = "hint: a method learns from many pictures: add some, hundreds or better thousands"
+    assert _say(drain, tmp_path / "one") == f"only one image in {tmp_path}/one\n{hint}"
+    fill(tmp_path / "one", {"b.png": b""})
+    assert _say(drain, tmp_path / "one") == f"only one image in {tmp_path}/one (left out: 1)\n{hint}"
+
+
+def test_no_readable_image(tmp_path, fill, drain, encode):
+    cut = encode((64, 64), "JPEG")[:1500]
+    fill(tmp_path / "bad", {"c.png": b"", "a.jpg": cut, "b.jpg": cut})
+    assert _say(drain, tmp_path / "bad", size=8) == (
+        f"no readable images in {tmp_path}/bad: 3 left out, e.g. a.jpg, which is cut short\n"
+        "hint: open one of them in a viewer, and copy or download them again"
+    )
+
+
+def test_mixed_sizes_without_a_rule(tmp_path, fill, drain):
+    fill(tmp_path / "mix", {"a.png": (20, 30), "b.png": (480, 640), "c.png": (64, 64), "d.png": (64, 64)})
+    assert _say(drain, tmp_path / "mix") == (
+        f"the images in {tmp_path}/mix have 3 sizes, from 30×20 to 640×480 px\n"
+        "hint: give --size 64, and --fit crop, pad or stretch"
+    )
+
+
+def test_a_full_disk_is_seen_before_the_work(tmp_path, fill, drain, monkeypatch, cache):
+    fill(tmp_path / "x", {"a.png": (8, 8), "b.png": (8, 8)})
+    usage = shutil._ntuple_diskusage(1000, 900, 100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert _say(drain, tmp_path / "x", size=1024) == (
+        f"the pack needs 6 MB, and {cache}/packs has 0 MB free\n"
+        "hint: free space, choose another place with --out, or a smaller --size"
+    )
+
+
+def test_an_unreadable_folder_is_named(tmp_path, fill, drain):
+    fill(tmp_path, {"a.png": (8, 8), "b.png": (8, 8), "closed/c.png": (8, 8)})
+    found = module.Collection.__subclasses__()[0](tmp_path)
+    found._note_unlisted(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+    assert found.refused == [("closed", "can't be listed (permission denied)")]
+
+
+def test_a_file_that_goes_away_is_left_out(tmp_path, fill, drain, monkeypatch):
+    fill(tmp_path, {name: (8, 8) for name in ("a.png", "b.png", "c.png")})
+    sizes = module._size
+
+    def remove_first(*args):
+        (tmp_path / "a.png").unlink()
+        return sizes(*args)
+
+    monkeypatch.setattr(module, "_size", remove_first)
+    events, dataset = drain(open_data(str(tmp_path)))
+    assert len(dataset) == 2
+    assert Warned("a.png can't be read (no such file or directory): left out") in events
+
+
+def test_a_pack_opens_again(pets, drain, cache):
+    _, dataset = drain(open_data(str(pets), size=16))
+    assert (open_pack(_pack(cache)).samples == dataset.samples).all()

@@ -1,0 +1,120 @@
+import time
+
+import numpy as np
+import pytest
+
+from limner.core.errors import DataError, UsageError
+from limner.core.events import Note
+from limner.data.builtin import BUILT_IN
+from limner.data.folder import Choices
+from limner.data.pack import open_pack
+from limner.data.sources import open_data, prepare_pack
+
+
+def _say(drain, source, **choices):
+    with pytest.raises((DataError, UsageError)) as error:
+        drain(open_data(str(source), **choices))
+    return type(error.value), str(error.value)
+
+
+def test_an_unknown_name_gets_the_nearest(drain, tmp_path):
+    assert _say(drain, "mnits") == (
+        UsageError, "there is no data set 'mnits', nor a folder or archive of that name\nhint: did you mean 'mnist'?"
+    )  # fmt: skip
+    assert _say(drain, "zzz")[1].endswith("hint: there are: digits, grid, mnist, ring")
+    (tmp_path / "my-cats").mkdir()
+    assert _say(drain, "mycats")[1].endswith("hint: did you mean 'my-cats'?")
+
+
+def test_a_missing_folder_gets_the_nearest(drain, tmp_path):
+    (tmp_path / "cats").mkdir()
+    assert _say(drain, "./catz") == (DataError, "there is no folder or archive ./catz\nhint: did you mean 'cats'?")
+    assert _say(drain, "cast.zip")[1].startswith("there is no folder or archive cast.zip\nhint: ")
+    assert _say(drain, f"{tmp_path}/none/cats")[1] == (
+        f"there is no folder {tmp_path}/none, so no {tmp_path}/none/cats\nhint: check the path"
+    )
+
+
+def test_a_file_instead_of_a_folder(drain, tmp_path, encode):
+    (tmp_path / "photo.jpg").write_bytes(encode((8, 8), "JPEG"))
+    assert _say(drain, "photo.jpg") == (
+        UsageError,
+        "photo.jpg is a file, but neither a zip nor a tar archive of pictures\n"
+        "hint: give the folder that holds the pictures, or an archive of it",
+    )
+
+
+def test_opening_again_takes_no_time(mnist, monkeypatch, drain):
+    monkeypatch.undo()  # back to the person's cache
+    fastest = 1.0
+    for _ in range(3):
+        began = time.perf_counter()
+        events, dataset = drain(open_data("mnist"))
+        fastest = min(fastest, time.perf_counter() - began)
+    assert fastest < 0.05 and len(events) == 1
+    assert events[0] == Note(f"{dataset.manifest.describe()}; source: {dataset.manifest.source}")
+
+
+def test_a_built_in_set_in_another_size_and_colour(drain):
+    _, digits = drain(open_data("digits"))
+    _, large = drain(open_data("digits", size=16, channels=3))
+    assert large.samples.shape == (1797, 3, 16, 16) and (large.labels == digits.labels).all()
+    assert (large.samples[:, 0] == large.samples[:, 2]).all()
+    assert abs(large.samples.mean() - digits.samples.mean()) < 2
+    assert large.manifest.licence == digits.manifest.licence and large.manifest.name == "digits"
+    assert drain(open_data("digits", size=8, channels=1))[1].manifest == digits.manifest
+
+
+def test_points_have_no_size(drain):
+    assert _say(drain, "ring", size=32) == (
+        UsageError, "'ring' holds points, which have neither size nor colour\nhint: leave --size and --colour out"
+    )  # fmt: skip
+    assert drain(open_data("ring", channels=None))[1].manifest.name == "ring"
+
+
+def test_points_have_no_colour(drain):
+    assert _say(drain, "ring", channels=3)[0] is UsageError
+
+
+def test_a_pack_is_a_source(drain, tmp_path):
+    _, (made, _) = drain(prepare_pack("digits", tmp_path / "pack", Choices(size=16)))
+    _, dataset = drain(open_data(str(tmp_path / "pack"), verify=True))
+    assert dataset.manifest == made.manifest == open_pack(tmp_path / "pack").manifest
+    assert _say(drain, tmp_path / "pack", split="test") == (
+        UsageError,
+        f"{tmp_path}/pack has no test part: it is a pack of the train part\n"
+        "hint: prepare the other part with --split test",
+    )
+
+
+def test_a_flipped_bit_in_a_pack_is_found_when_asked_for(drain, tmp_path):
+    drain(prepare_pack("digits", tmp_path / "pack", Choices()))
+    with (tmp_path / "pack" / "samples.bin").open("rb+") as file:
+        file.write(b"\x77")
+    drain(open_data(str(tmp_path / "pack")))
+    assert _say(drain, tmp_path / "pack", verify=True)[1].startswith(
+        "the data set 'digits' is damaged: samples.bin has"
+    )
+
+
+def test_a_pack_of_points(drain, tmp_path):
+    drain(prepare_pack("grid", tmp_path / "grid", Choices()))
+    _, dataset = drain(open_data(str(tmp_path / "grid")))
+    _, drawn = drain(open_data("grid"))
+    assert (dataset.samples == drawn.samples).all() and dataset.manifest == drawn.manifest
+
+
+def test_what_has_a_licence_takes_no_other(drain, tmp_path):
+    with pytest.raises(UsageError, match="'digits' has its licence and attribution already"):
+        drain(prepare_pack("digits", tmp_path / "pack", Choices(licence="mine")))
+
+
+@pytest.mark.parametrize("record", BUILT_IN.values(), ids=BUILT_IN)
+def test_every_record_is_whole(record):
+    assert record.about and record.licence and record.splits[0] == "train" and len(set(record.classes)) > 1
+
+
+@pytest.mark.parametrize("name", ["digits", "ring", "grid"])
+def test_labels_fit_the_classes(name, drain):
+    _, dataset = drain(open_data(name))
+    assert sorted(np.unique(dataset.labels)) == list(range(len(dataset.manifest.classes)))
