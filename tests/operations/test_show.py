@@ -114,10 +114,12 @@ def test_a_run_says_where_it_stands(tmp_path: Path) -> None:
     assert result(stopped)["state"] == "stopped at step 30"
     assert result(stopped)["losses"] == {"generator_loss": 0.5}
     assert isinstance(stopped[-1], Finished) and stopped[-1].next == (f"limner train --resume {tmp_path}",)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000031.safetensors").touch()
     with FileLock(tmp_path / ".lock"):
-        assert result(shown(tmp_path))["state"] == "running, at step 30"
+        assert result(shown(tmp_path))["state"] == "running, at step 31"
     (tmp_path / "model.safetensors").touch()
-    assert result(shown(tmp_path))["state"] == "finished, at step 30"
+    assert result(shown(tmp_path))["state"] == "finished, at step 31"
 
 
 def test_a_picture_tells_its_recipe(tmp_path: Path) -> None:

@@ -220,7 +220,8 @@ def _run(folder: Path) -> Iterator[Event]:
     from limner.training.log import read_log
 
     log, model = read_log(folder / "log.jsonl"), folder / "model.safetensors"
-    step = max((line.get("step", 0) for line in log), default=0)
+    saved = [int(path.stem[-8:]) for path in folder.glob(f"checkpoints/step-{'[0-9]' * 8}.safetensors")]
+    step = max([0, *saved, *(line.get("step", 0) for line in log)])
     state, advice = _state(folder, step)
     last: dict[str, Any] = next((line for line in reversed(log) if line["event"] == "train"), {})
     losses = {name: value for name, value in last.items() if name.endswith("_loss")}
