@@ -42,6 +42,7 @@ def test_points_stay_as_they_are():
     dataset = Dataset(manifest, np.array([[0.25, -1], [1, 0]], np.float32))
     assert dataset.take(np.array([1, 0]))["x"].tolist() == [[1, 0], [0.25, -1]]
     assert dataset.signal == Signal(channels=2)
+    assert manifest.describe() == "p: 2 train points with 2 coordinates"
 
 
 def test_signal_and_length_come_from_the_manifest():

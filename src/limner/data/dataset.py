@@ -61,10 +61,10 @@ class Manifest(Settings):
         return Signal(channels=self.channels, size=self.size, classes=len(self.classes))
 
     def describe(self) -> str:
-        """In words, e.g. 'mnist: 55,000 train samples, 28×28 px, grey, 10 classes'."""
-        kind = "points" if not self.size else "images"
+        """In words, e.g. 'mnist: 55,000 train images, 28×28 px, grey, 10 classes'."""
+        kind = f"images, {self.signal.describe()}" if self.size else self.signal.describe()
         labelled = f", {len(self.classes)} classes" if self.classes else ""
-        return f"{self.name}: {self.count:,} {self.split} {kind}, {self.signal.describe()}{labelled}"
+        return f"{self.name}: {self.count:,} {self.split} {kind}{labelled}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
 from limner.nn.conv import Conv2d, ConvTranspose2d
+from limner.nn.elementwise import Dropout
 from limner.tasks.generate import Generate
 
 # Section 4 of the paper: Adam with rate 2e-4 and β1 .5, batch 128.
@@ -114,10 +115,10 @@ def mnist_discriminator(config: Config, signal: Signal) -> nn.Module:
         nn.Sequential(
             Conv2d(signal.channels, w, 5, 2, padding="same"),
             nn.LeakyReLU(0.3),
-            nn.Dropout(0.3),
+            Dropout(0.3),
             Conv2d(w, 2 * w, 5, 2, padding="same"),
             nn.LeakyReLU(0.3),
-            nn.Dropout(0.3),
+            Dropout(0.3),
             nn.Flatten(),
             nn.Linear(2 * w * h * v, 1),
         )

@@ -75,7 +75,9 @@ def poisson_interval(count: int, level: float = LEVEL) -> tuple[float, float]:
 
 def _upper(shape: float, mean: float) -> float:
     """P(X ≥ shape) of a Poisson variable."""
-    return float(torch.special.gammainc(torch.tensor(shape, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64)))
+    return float(
+        torch.special.gammainc(torch.tensor(shape, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64))
+    )
 
 
 def _rising_root(falls: Callable[[float], float], count: int) -> float:

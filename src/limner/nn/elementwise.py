@@ -1,6 +1,5 @@
 """Layers that treat each value by itself."""
 
-
 import numpy as np
 import torch
 from torch import Tensor, nn
