@@ -52,7 +52,7 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
     network = Digits()
     for module in network.modules():
         module.training = True  # train() would refuse: outside this file the network is frozen.
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     steps = len(samples) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -72,7 +72,7 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.4f}, {time.monotonic() - began:.0f} s", flush=True)
-    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.contiguous_format)
 
 
 def accuracy(network: Digits, samples: Tensor, labels: Tensor) -> float:

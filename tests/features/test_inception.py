@@ -176,7 +176,7 @@ def test_other_files_are_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'fc.weight' has shape \(1000, 2048\)"):
         inception.load(tmp_path / "torchvision.pth")
     torch.save({"weights": Path("x")}, tmp_path / "evil.pth")
-    with pytest.raises(ModelError, match="evil.pth"):
+    with pytest.raises(ModelError, match="not a weights file"):
         inception.load(tmp_path / "evil.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ModelError, match="a list where"):

@@ -13,7 +13,7 @@ FLOORS = [
     {"cli", "studio", "__main__"},
     {"operations"},
     {"methods"},
-    {"training", "models", "tasks"},
+    {"training", "models", "tasks", "reports"},
     {"metrics", "losses"},
     {"data", "features", "nn", "diffusion"},
     {"core"},

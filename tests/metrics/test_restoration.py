@@ -63,9 +63,8 @@ def test_luma_equals_skimage() -> None:
 def test_ssim_equals_skimage() -> None:
     y = luma(picture("chelsea"))
     noisy = (y + 12 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 255)
-    theirs = skimage.metrics.structural_similarity(
-        y[0, 0].numpy(), noisy[0, 0].numpy(), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )  # fmt: skip
+    convention = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    theirs = skimage.metrics.structural_similarity(y[0, 0].numpy(), noisy[0, 0].numpy(), **convention)
     assert ssim(y, noisy).item() == pytest.approx(theirs, abs=1e-11)
     assert ssim(y, y).item() == pytest.approx(1)
 

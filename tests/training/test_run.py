@@ -217,3 +217,17 @@ def test_the_settings_of_an_earlier_run_repeat_it(tmp_path):
     request, config = split_choices(stored.pop("method"), {**stored, "out": tmp_path / "b"})
     list(operation("gan", request, config))
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_going_back_in_steps_is_refused(tmp_path):
+    run(tmp_path / "a", steps=5)
+    with pytest.raises(UsageError, match="has gone 5 steps already, more than the 3 asked for"):
+        list(limner.train(resume=tmp_path / "a", steps=3))
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
+    with pytest.raises(UsageError, match="is not a run: it has no settings.json"):
+        list(limner.train(resume=tmp_path))
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(UsageError, match="names no method"):
+        list(limner.train(resume=tmp_path))

@@ -101,6 +101,8 @@ def train(
         )
     if "WORLD_SIZE" in os.environ and request.out is None and request.resume is None:
         raise UsageError("several processes need to know the run folder", "give --out")
+    if request.out is not None and request.resume is None:
+        refuse_existing(request.out, request.force)
     yield from _train(method, request, config, new_data)
 
 
@@ -148,7 +150,9 @@ def _resumed(
     if not (folder / "settings.json").is_file():
         raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
     stored = read_config(folder)
-    name = stored.pop("method")
+    name = stored.pop("method", None)
+    if not isinstance(name, str):
+        raise UsageError(f"{folder / 'settings.json'} names no method", "give the folder that training wrote to")
     if method not in (None, name):
         raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
     before, own = split_choices(name, stored, str(folder / "settings.json"))
@@ -238,6 +242,11 @@ def _in_folder(
             if not new_data:
                 _refuse_drift(found, loop.facts)
             loop.resume(found)
+            if loop.step > loop.plan.steps:
+                raise UsageError(
+                    f"{folder} has gone {loop.step:,} steps already, more than the {loop.plan.steps:,} asked for",
+                    f"give --steps {loop.step} or more",
+                )
             yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
     elif world.first:
         write(folder / "settings.json", json.dumps(_settings(method, request, config), indent=2) + "\n")
@@ -366,7 +375,6 @@ def _run_folder(request: Train, method: str) -> Path:
         if request.resume is not None:
             return request.resume
         if request.out is not None:
-            refuse_existing(request.out, request.force)
             _clear(request.out)
             request.out.mkdir(parents=True, exist_ok=True)
             return request.out
