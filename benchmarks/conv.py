@@ -2,9 +2,10 @@
 
     python benchmarks/conv.py [--threads 2] [--rounds 9]
 
-Each form has the order in memory that suits it: PyTorch's own (N, C, H, W), ours channels_last. They take turns, so that a busy neighbour slows both; each figure is the median of the rounds, in ms of wall
-clock and, in brackets, of CPU time of the process. The step is that of the method `dcgan`, variant `mnist`, without
-the optimiser: two gradients from one forward pass of 128 real and 128 made pictures.
+Each form has the order in memory that suits it: PyTorch's own (N, C, H, W), ours channels_last. They take turns, so
+that a busy neighbour slows both; a figure is the median of the rounds, in ms of wall clock and, in brackets, of CPU
+time of the process. The step is that of the method `dcgan`, variant `mnist`, without the optimiser: two gradients
+from one forward pass of 128 real and 128 made pictures.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from limner.core.random import generator, permutation
 from limner.data.cache import finish
-from limner.data.sources import Split, open_data
+from limner.data.sources import open_data
 from limner.features.digits import WEIGHTS, Digits
 from limner.features.network import file_sha256, state_sha256
 
@@ -52,7 +53,7 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
     network = Digits()
     for module in network.modules():
         module.training = True  # train() would refuse: outside this file the network is frozen.
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     steps = len(samples) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -110,7 +111,7 @@ def run(chosen: argparse.Namespace, fit: tuple[Tensor, Tensor], test: tuple[Tens
     return 0
 
 
-def loaded(split: Split) -> tuple[Tensor, Tensor]:
+def loaded(split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
     """MNIST's samples (N, 1, 28, 28) uint8 and labels (N,), from wherever limner finds them."""
     dataset = finish(open_data("mnist", split=split))
     return torch.tensor(dataset.samples), torch.tensor(dataset.labels)

@@ -127,7 +127,7 @@ def test_same_by_hand() -> None:
 
 
 # in, out, kernel, stride, size: by frequency, by columns, and left to PyTorch.
-LAYERS = [(32, 48, 5, 1, 7), (24, 40, 5, 2, 7), (1, 16, 5, 2, 14), (3, 4, 4, 3, 9), (4, 2, 3, 1, 5), (2, 2, 1, 2, 5)]
+LAYERS = [(32, 48, 5, 1, 7), (64, 128, 5, 2, 7), (1, 16, 5, 2, 14), (3, 4, 4, 3, 9), (4, 2, 3, 1, 5), (2, 2, 1, 2, 5)]
 
 
 @pytest.mark.parametrize(("c", "d", "k", "s", "size"), LAYERS)
@@ -220,3 +220,23 @@ def test_weights_are_exchanged_with_pytorch() -> None:
     layer = ConvTranspose2d(4, 2, 5, 2, padding="same")
     layer.load_state_dict(torch.load(file, weights_only=True))
     assert "same" in repr(layer)
+
+
+def test_export_goes_through_pytorch_s_operation() -> None:
+    layer, x = Conv2d(64, 64, 5, padding="same").eval(), torch.randn(16, 64, 7, 7)
+    called = {str(node.target) for node in torch.export.export(layer, (x,)).graph.nodes}
+    assert "aten.conv2d.default" in called
+    assert not any("bmm" in name for name in called)
+
+
+def test_these_shapes_take_the_quick_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The layers of the MNIST DCGAN, and the first two of LAYERS above; the last three are PyTorch's.
+    import limner.nn.conv as module
+
+    seen: list[str] = []
+    for name in ("frequency_conv2d", "column_conv2d"):
+        form = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, form=form: (seen.append(name), form(*a))[1])
+    for c, d, k, s, size in [(256, 128, 5, 1, 7), (64, 128, 5, 2, 7), (1, 64, 5, 2, 14), *LAYERS]:
+        Conv2d(c, d, k, s, padding="same")(torch.randn(16, c, size * s, size * s))
+    assert seen == ["frequency_conv2d", "frequency_conv2d", "column_conv2d"] * 2

@@ -226,8 +226,20 @@ def test_going_back_in_steps_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
-    with pytest.raises(UsageError, match="is not a run: it has no settings.json"):
+    with pytest.raises(UsageError, match=r"is not a run: it has no settings\.json"):
         list(limner.train(resume=tmp_path))
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(UsageError, match="names no method"):
         list(limner.train(resume=tmp_path))
+
+
+def test_evaluation_while_training_keeps_the_best(tmp_path):
+    """100 steps are an epoch of the ring: it is judged at each half, and the best is a model of its own."""
+    events = run(tmp_path / "a", steps=200, batch=1000, evaluate_every=0.5, width=16)
+    lines = [line for line in read_log(tmp_path / "a" / "log.jsonl") if line["event"] == "evaluation"]
+    assert [line["step"] for line in lines] == [50, 100, 150, 200]
+    assert {"energy distance", "high quality", "modes captured", "reverse KL"} <= lines[0].keys()
+    best = limner.load(tmp_path / "a" / "checkpoints" / "best.safetensors")
+    assert best.header["training"]["score"] == min(line["energy distance"] for line in lines)
+    assert best.header["training"]["steps"] == min(lines, key=lambda line: line["energy distance"])["step"]
+    assert any(isinstance(event, Saved) and event.what.startswith("best model so far") for event in events)

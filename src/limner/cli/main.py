@@ -135,6 +135,7 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
     """Training's settings are those of the run and of the method, which has to be known before its flags can be."""
     from limner.cli.flags import Line, nested, read, split
     from limner.core import catalog
+    from limner.core.config import merged
     from limner.operations.show import settings_of
     from limner.operations.train import Train, read_config, split_choices, train
 
@@ -160,7 +161,7 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
     kind.read(below, str(file))
     given = {name: value for name, value in values.items() if name in Train.model_fields}
     own = {name: value for name, value in values.items() if name not in given}
-    config = kind.read(_over(below, own)).model_dump(mode="json", exclude_unset=True)
+    config = kind.read(merged(below, own)).model_dump(mode="json", exclude_unset=True)
     return train(method, Train.read({**before.model_dump(exclude_unset=True), **given}), config)
 
 
@@ -175,15 +176,6 @@ def _method_of(run: str | bool | None) -> str | None:
     if not run or not (Path(str(run)) / "settings.json").is_file():
         return None
     return read_config(Path(str(run))).get("method")
-
-
-def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values over others, nested ones name by name."""
-    merged = dict(under)
-    for name, value in values.items():
-        below = merged.get(name)
-        merged[name] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 # --- commands and their pages -----------------------------------------------------------------------------------------

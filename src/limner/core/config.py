@@ -47,12 +47,13 @@ class TrainingConfig(Settings):
 
     def varied(self, presets: Mapping[str, Any]) -> Self:
         """The same choices over other defaults: a person's own values win over `presets`."""
-        return self.read(_merged(presets, self.model_dump(exclude_unset=True)))
+        return self.read(merged(presets, self.model_dump(exclude_unset=True)))
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain settings laid over others, nested ones name by name."""
+    result = dict(under)
     for name, value in over.items():
-        below = merged.get(name)
-        merged[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        below = result.get(name)
+        result[name] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result

@@ -66,6 +66,9 @@ KINDS = {
     "class_kl": Kind("lower", "How unevenly the classes are made, in nats; 0 is as in real data."),
     "distinct": Kind("near", "How many different pictures it could make (birthday test); “>” means at least."),
     "diversity": Kind("near", "How different the samples of one batch are from each other; 1 is as real ones."),
+    "copying": Kind(
+        "near", "Chance that a sample lies nearer to a training picture than an unseen real one does; more is copying."
+    ),
     "energy": Kind("lower", "How far the samples as a whole lie from real points. 0 is equal."),
     "high_quality": Kind("higher", "Share of the points that lie within 3 standard deviations of a mode."),
     "modes": Kind("higher", "Modes with at least one good sample."),

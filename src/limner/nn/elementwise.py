@@ -22,14 +22,14 @@ def kept(x: Tensor, p: float) -> Tensor:
     limit = round(p * _GRAIN)
     seed = int(torch.randint(1 << 62, ()))
     bits = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.uint16)[: x.numel()]
-    growth = np.float32(_GRAIN / (_GRAIN - limit))
-    mask = torch.from_numpy(np.multiply(bits >= limit, growth, dtype=np.float32)).to(x.dtype)
+    precision = np.float64 if x.dtype == torch.float64 else np.float32
+    mask = torch.from_numpy(np.multiply(bits >= limit, _GRAIN / (_GRAIN - limit), dtype=precision)).to(x.dtype)
     # The mask lies in memory in the order of x (channels_last, say): mixed orders make a product ten times slower.
     return mask.as_strided(x.shape, torch.empty_like(x).stride())
 
 
 class Dropout(nn.Dropout):
-    """torch.nn.Dropout, about eight times quicker on a CPU.
+    """torch.nn.Dropout, about five times quicker on a CPU.
 
     x         (...)
     returns   (...)   like x: in training with p of its values at 0 and the others divided by 1 - p

@@ -58,6 +58,8 @@ class Train(Settings):
     """How many checkpoints stay; the newest healthy one and the best stay as well."""
     preview_every: float | None = Field(default=None, gt=0)
     """Epochs between preview grids; a fifth of the run where it is not given."""
+    evaluate_every: float = Field(default=0, ge=0)
+    """Epochs between evaluations, for the log, the plot and the best model; 0 for none."""
     deterministic: bool = False
     """Use only operations that give the same bits each time, on a GPU too."""
     tensorboard: bool = False
@@ -69,7 +71,6 @@ class Train(Settings):
 
 
 _NOT_OF_THE_RUN = {"resume", "force", "out"}
-_FREE_TO_CHANGE = {"device", "threads", "checkpoint_every", "keep", "preview_every", "tensorboard"}
 _OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors", ".lock")
 _OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
                 "tensorboard": r"events\.out\.tfevents\..*"}  # fmt: skip
@@ -286,8 +287,10 @@ def _in_folder(
 def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path) -> Loop:
     import torch
 
+    from limner import features
     from limner.core.random import generator, permutation, stream
     from limner.metrics.diversity import diversity_ratio
+    from limner.metrics.figures import quick, suited
     from limner.models.model import build
     from limner.models.pictures import Pictures
     from limner.tasks.generate import Generate
@@ -310,7 +313,7 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
     epochs = steps * chosen.batch / count
     plan = Plan(
         steps, chosen.batch, request.accumulate, request.checkpoint_every, request.keep,
-        request.preview_every or max(1, round(epochs / 5)),
+        request.preview_every or max(1, round(epochs / 5)), request.evaluate_every,
     )  # fmt: skip
     average = Average(made, chosen.average * 1000)
     precision = pick_precision(request.precision, world.device)
@@ -331,11 +334,21 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
         with average.applied(made):
             return float(diversity_ratio(made.draw(z), some))
 
+    eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
+
+    def evaluate() -> dict[str, float]:
+        def draw(samples: int) -> Iterator[torch.Tensor]:
+            z = torch.randn(samples, made.latent, generator=generator(request.seed, "evaluation"))
+            with average.applied(made):
+                yield from (made.draw(part) for part in z.split(250))
+
+        return quick(draw, dataset, eye)
+
     def keep_best(path: Path, step: int, score: float) -> None:
         _save_model(loop, method, path, dataset, {"score": score})
 
     facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
-    loop = Loop(learner, dataset, folder, plan, facts, preview, dict, diversity, keep_best)
+    loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
     return loop
 
 

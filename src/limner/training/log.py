@@ -63,7 +63,7 @@ def plot(lines: list[dict[str, Any]], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if judged:
         other = axes.twinx()
-        metric = next(name for name in judged[-1] if name.startswith(("FD", "FID")))
+        metric = next(name for name in judged[-1] if name not in ("event", "step"))
         points = [(line["step"], line[metric]) for line in judged if metric in line]
         other.plot(*zip(*points, strict=True), color="#444444", marker="o", markersize=3, linewidth=1, label=metric)
         other.set(ylabel=metric)

@@ -128,7 +128,6 @@ class Loop:
         world, plan, count = self.learner.world, self.plan, len(self.dataset)
         began, first, told = time.perf_counter(), self.step, 0.0
         before = self.seconds
-        epochs = plan.steps * plan.batch / count
         recent: dict[str, list[float]] = defaultdict(list)
         with Interrupt() as interrupt:
             while self.step < plan.steps:
@@ -138,7 +137,7 @@ class Loop:
                 if self.guard.after(skipped, self.step) == "reload":
                     yield from self._go_back()
                     continue
-                old_epoch = self.seen // count
+                before_it = self.seen / count
                 self.seen += plan.batch
                 self.seconds = before + time.perf_counter() - began
                 if not skipped:
@@ -160,9 +159,7 @@ class Loop:
                     )  # fmt: skip
                 if self.step % _WATCH_EVERY == 0:
                     yield from self._watch()
-                epoch = self.seen // count
-                if epoch > old_epoch or self.step == plan.steps:
-                    yield from self._epoch(epoch, old_epoch, epochs)
+                yield from self._milestones(before_it, self.seen / count)
                 stop = world.agree(bool(interrupt.number))
                 due = self.step % plan.checkpoint_every == 0 or self.step == plan.steps or stop
                 if due and world.first and self._saved_at != self.step:
@@ -184,21 +181,21 @@ class Loop:
             for part in mine
         ]
 
-    def _epoch(self, epoch: int, old: int, epochs: float) -> Iterator[Event]:
-        means = {name: total / max(1, times) for name, (total, times) in self._sums.items()}
-        last = self.step == self.plan.steps
-        if epoch > old:
+    def _milestones(self, old: float, new: float) -> Iterator[Event]:
+        """What is due between two moments of the run, counted in epochs."""
+        last, first = self.step == self.plan.steps, self.learner.world.first
+        if int(new) > int(old):
+            means = {name: total / max(1, times) for name, (total, times) in self._sums.items()}
             self._sums = {}
-            yield Epoch(epoch, max(1, round(epochs)), self.step, self.seconds, means)
-            if self.learner.world.first:
-                self.log.add("epoch", step=self.step, epoch=epoch, **means)
-        if not self.learner.world.first:
-            return
-        if last or epoch == 1 or _crossed(epoch, old, self.plan.preview_every):
-            name = f"epoch-{epoch:03d}" if epoch > old else f"step-{self.step:06d}"
+            epochs = self.plan.steps * self.plan.batch / len(self.dataset)
+            yield Epoch(int(new), max(1, round(epochs)), self.step, self.seconds, means)
+            if first:
+                self.log.add("epoch", step=self.step, epoch=int(new), **means)
+        if first and (last or _crossed(old, new, self.plan.preview_every) or int(old) == 0 < int(new)):
+            name = f"epoch-{int(new):03d}" if int(new) > int(old) else f"step-{self.step:06d}"
             yield Saved("grid", self.preview(name))
             plot(read_log(self.log.path), self.folder / "losses.png")
-        if self.plan.evaluate_every and (last or _crossed(epoch, old, self.plan.evaluate_every)):
+        if first and self.plan.evaluate_every and (last or _crossed(old, new, self.plan.evaluate_every)):
             yield from self._evaluate()
 
     def _evaluate(self) -> Iterator[Event]:
@@ -247,7 +244,7 @@ class Loop:
         )
 
 
-def _crossed(new: int, old: int, every: float) -> bool:
+def _crossed(old: float, new: float, every: float) -> bool:
     return int(new / every) > int(old / every)
 
 

@@ -1,0 +1,880 @@
+"""Evaluate: measure how good a model's pictures are, beside real ones, and write a page about it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator
+
+from limner.core import __version__
+from limner.core.errors import DataError, UsageError
+from limner.core.events import Event, Finished, Note, Progress, Saved, Table, Warned
+from limner.core.files import refuse_existing, write
+from limner.core.settings import Settings
+from limner.operations.sample import model_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from limner.data.dataset import Dataset
+    from limner.features.network import Features
+    from limner.metrics.figures import Cloud, Figure
+    from limner.models.model import Model
+    from limner.reports.evaluation import Panels
+    from limner.tasks.generate import Generate
+
+Metric = Literal[
+    "fd", "kd", "is", "prdc", "vendi", "classes", "distinct", "diversity", "memorisation", "discriminator"
+]  # fmt: skip
+
+
+class Evaluate(Settings):
+    """What to measure, and against what."""
+
+    what: tuple[str, ...] = Field(min_length=1, max_length=2)
+    """A model file or run folder; or two sets of pictures to compare: folders, archives, packs or built-in sets."""
+    data: str | None = None
+    """The real data to compare with; those that the model learned from where it is not given."""
+    samples: int | None = Field(default=None, ge=2, le=10_000_000)
+    """How many samples; 10,000, or 1,000 where the network that looks at them is large and there is no GPU."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """How many times to sample anew: figures become the mean ± the standard deviation over them."""
+    seed: int = Field(default=0, ge=0)
+    """The first of the sampling seeds."""
+    features: Literal["auto", "digits", "efficientnet", "inception", "tiny"] = "auto"
+    """The network that looks at the pictures; auto takes digits for handwritten digits and efficientnet otherwise."""
+    weights: Path | None = None
+    """The weights' file of the features inception."""
+    metrics: tuple[Metric, ...] = ()
+    """Only these, by comma; all of them where it is not given."""
+    size: int | None = Field(default=None, ge=1, le=4096)
+    """Side in px that two sets of pictures are brought to, where theirs differ."""
+    out: Path | None = None
+    """The folder of the report; evaluation/ beside the model, or evaluation/ here for pictures."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the fastest there is."""
+    force: bool = False
+    """Overwrite the report that stands in --out."""
+
+    @field_validator("what", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        """A single path may be given as it is, from Python."""
+        values = (value,) if isinstance(value, str | Path) else value
+        return tuple(map(str, values)) if isinstance(values, list | tuple) else values
+
+
+_SHOWN = 100  # samples of the gallery, where they are small
+_ROW = 12  # pictures in a row of the other panels
+_QUERIES = 1_000  # samples whose nearest training picture is looked for
+_JUDGED = 2_000  # pictures of each kind that the discriminator judges
+_TRAINING = 60_000  # training pictures among which the nearest is looked for
+_SMALL = 32  # px; larger pictures are averaged down to it before pixels are compared
+_TELL_EVERY = 0.2
+
+Sampler = Callable[[int, int], "Iterator[Tensor]"]
+"""(seed, count) → batches of samples (N, C, *size) in [-1, 1]."""
+
+
+def evaluate(request: Evaluate) -> Iterator[Event]:
+    """Measure a model against real data, or a set of pictures against another, telling events; the last is Finished.
+
+    Writes report.html and report.json, each whole or not at all.
+
+    raises UsageError, DataError, ModelError, LimnerError
+    """
+    first, second = request.what[0], request.what[1] if len(request.what) == 2 else None
+    if second is None and _is_model(first):
+        path = model_file(Path(first))
+        out = request.out or path.parent / "evaluation"
+        refuse_existing(out, request.force)
+        subject, data, held_out = yield from _model(request, path)
+    else:
+        against = second or request.data
+        if against is None:
+            raise UsageError(
+                f"{first} is no model, and there is nothing to compare its pictures with",
+                f"limner evaluate {first} OTHER, or give a model file",
+            )
+        if second is not None and request.data is not None:
+            raise UsageError("two sets of pictures need no --data", "leave it out")
+        out = request.out or Path("evaluation")
+        refuse_existing(out, request.force)
+        subject, data, held_out = yield from _pictures(request, first, against)
+    yield from _Evaluation(request, subject, data, held_out, out).run()
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is judged.
+
+    title    of the page
+    names    of the samples and of the real pictures, in the page's sentences
+    sampler  gives the samples
+    most     how many there are at most; None where they are made
+    model    None for a set of pictures
+    facts    what the report says of it
+    """
+
+    title: str
+    names: tuple[str, str]
+    sampler: Sampler
+    most: int | None
+    model: Model | None
+    facts: Mapping[str, Any]
+
+
+_Found = tuple[_Subject, "Dataset", "Dataset | None"]
+
+
+def _is_model(given: str) -> bool:
+    """A model file or run, rather than pictures or the name of a set."""
+    path = Path(given)
+    if path.is_dir():
+        return (path / "model.safetensors").is_file() or (path / "settings.json").is_file()
+    return path.suffix == ".safetensors" or (path.is_file() and _starts_like_a_model(path))
+
+
+def _starts_like_a_model(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{"
+
+
+def _model(request: Evaluate, path: Path) -> Generator[Event, None, _Found]:
+    from limner.data.builtin import BUILT_IN
+    from limner.models.model import load
+    from limner.tasks.generate import Generate
+    from limner.training.world import pick_device
+
+    model = load(path).to(pick_device(request.device))
+    method, header = model.method, model.header
+    if not isinstance(method, Generate):
+        raise UsageError(
+            f"{path} is a {model.name} model, which does not make pictures out of noise",
+            "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
+        )
+    learned: Mapping[str, Any] = header.get("data") or {}
+    source, fit = request.data, str(learned.get("fit") or "crop")
+    if source is None:
+        source = _source_of(path.parent) or (str(learned.get("name")) if learned.get("name") in BUILT_IN else None)
+    if source is None:
+        raise UsageError(
+            f"the data that {path} learned from ({learned.get('name', 'unknown')}) can't be found by name",
+            "give --data",
+        )
+    signal = method.signal
+    shape = {"channels": signal.channels, "fit": fit} if signal.rank == 2 else {}
+    if signal.rank == 2 and signal.size[0] == signal.size[1]:
+        shape["size"] = signal.size[0]
+    data, held_out = yield from _open(source, shape)
+    if data.signal.shape != signal.shape:
+        raise UsageError(
+            f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
+            "give the --data that it learned from",
+        )
+    if learned.get("sha256") != data.manifest.sha256:
+        yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
+
+    def sampler(seed: int, count: int) -> Iterator[Tensor]:
+        return _draws(method, data, seed, count)
+
+    facts = {
+        "what": "model", "path": str(path), "method": model.name, "sha256": model.sha256,
+        "settings": header["config"], "learned_from": learned.get("name"),
+    }  # fmt: skip
+    title = f"{model.name} on {data.manifest.name}"
+    names = ("samples", "real points" if not signal.rank else "real pictures")
+    return _Subject(title, names, sampler, None, model, facts), data, held_out
+
+
+def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
+    """Samples of a seed, in batches; where there are classes, they come as often as in the data."""
+    import torch
+
+    from limner.core.random import generator
+    from limner.metrics.figures import BATCH
+
+    luck = generator(seed, "evaluate")
+    classes = None if data.labels is None or not method.signal.classes else torch.from_numpy(data.labels)
+    for start in range(0, count, BATCH):
+        z = torch.randn(BATCH, method.latent, generator=luck)
+        labels = None if classes is None else classes[torch.randint(len(classes), (BATCH,), generator=luck)]
+        some = min(BATCH, count - start)
+        yield method.draw(z[:some], None if labels is None else labels[:some], BATCH)
+
+
+def _source_of(run: Path) -> str | None:
+    """What a run was told to learn from, if its settings lie beside the model and what they name is there."""
+    try:
+        named = json.loads((run / "settings.json").read_text(encoding="utf-8")).get("data", "mnist")
+    except (OSError, ValueError, AttributeError):
+        return None
+    from limner.data.builtin import BUILT_IN
+
+    return str(named) if named in BUILT_IN or Path(str(named)).exists() else None
+
+
+def _open(source: str, shape: Mapping[str, Any]) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
+    """A data set, and its held-out part where it has one."""
+    from limner.data.sources import open_data
+
+    data = yield from open_data(source, **shape)
+    try:
+        held_out = yield from open_data(source, split="test", **shape)
+    except (UsageError, DataError) as error:
+        if "has no test part" not in error.message:
+            raise
+        return data, None
+    return data, held_out if held_out.signal.shape == data.signal.shape else None
+
+
+def _pictures(request: Evaluate, first: str, second: str) -> Generator[Event, None, _Found]:
+    from limner.data.sources import open_data
+    from limner.metrics.figures import real_pictures
+
+    shape: dict[str, Any] = {} if request.size is None else {"size": request.size}
+    made = yield from open_data(first, **shape)
+    # Two sets that a person names are compared whole; a data set named by --data brings its held-out part along.
+    if len(request.what) == 2:
+        data, held_out = (yield from open_data(second, **shape)), None
+    else:
+        data, held_out = yield from _open(second, shape)
+    if made.signal.shape != data.signal.shape:
+        raise UsageError(
+            f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}",
+            f"bring both to one size with --size {min(data.signal.size or (0,))}, or to the same channels first: "
+            "limner prepare PICTURES --colour grey",
+        )
+
+    def sampler(seed: int, count: int) -> Iterator[Tensor]:
+        return real_pictures(made, count, seed)
+
+    a, b = made.manifest.name, data.manifest.name
+    names = (a, b) if a != b else (f"{a} (the first)", f"{b} (the second)")
+    facts = {"what": "pictures", "path": first, "data": made.manifest.model_dump(mode="json")}
+    return _Subject(f"{a} beside {b}", names, sampler, len(made), None, facts), data, held_out
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Meter:
+    """How far the work is: pictures that are still to be looked at, and comparisons still to be made."""
+
+    pictures: int
+    comparisons: int
+    done: int = 0
+    looking: float = 0.0
+    comparing: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+    _told: float = 0.0
+
+    def looked(self, count: int) -> Iterator[Event]:
+        """So many pictures more were looked at."""
+        now = time.perf_counter()
+        self.looking += now - self._since
+        self._since = now
+        self.done = min(self.pictures, self.done + count)
+        if now - self._told > _TELL_EVERY or self.done == self.pictures:
+            self._told = now
+            rate = self.done / max(1e-9, self.looking)
+            left = (self.pictures - self.done) / rate + self.comparisons * self.comparing
+            yield Progress("evaluate", self.done, self.pictures, "pictures", rate, "images/s", left)
+
+    def compared(self) -> None:
+        """A comparison of two clouds was made."""
+        now = time.perf_counter()
+        self.comparing = max(self.comparing, now - self._since)
+        self.comparisons -= 1
+        self._since = now
+
+
+@dataclass
+class _Seen:
+    """What is kept of the first seed's samples, for the panels.
+
+    first    (≤ kept, C, *size)
+    classes  a few samples of each class
+    logits   of the discriminator
+    seconds  spent sampling, and how many were sampled in them
+    """
+
+    first: list[Tensor] = field(default_factory=list)
+    classes: dict[int, list[Tensor]] = field(default_factory=dict)
+    logits: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+    sampled: int = 0
+
+
+class _Evaluation:
+    """One evaluation: the figures first, then the panels, then the two files."""
+
+    def __init__(
+        self, request: Evaluate, subject: _Subject, data: Dataset, held_out: Dataset | None, out: Path
+    ) -> None:
+        self.request, self.subject, self.data, self.held_out, self.out = request, subject, data, held_out, out
+        self.began = time.perf_counter()
+        self.notes: list[str] = []
+        self.seen = _Seen()
+        self.judge_rows: dict[str, Any] | None = None
+        self.memory: dict[str, Any] | None = None
+
+    def wants(self, metric: str) -> bool:
+        """Whether a metric was asked for."""
+        return not self.request.metrics or metric in self.request.metrics
+
+    def run(self) -> Iterator[Event]:
+        """Measure, look, write."""
+        if self.data.signal.rank not in (0, 2):
+            raise UsageError(f"evaluate measures pictures and points, not {self.data.signal.describe()}")
+        rows, panels, record = yield from (self._points() if not self.data.signal.rank else self._images())
+        columns = record["columns"]
+        yield Table(
+            record["title"],
+            ("figure", *columns, "direction"),
+            tuple(_table_row(row) for row in rows),
+            tuple(record["notes"]),
+        )
+        if self.judge_rows is not None:
+            from limner.reports.words import measured
+
+            yield Table(
+                "the discriminator", ("", "", ""),
+                tuple((row["name"], measured(row), row["says"]) for row in self.judge_rows["rows"]),
+            )  # fmt: skip
+        yield from self._write(record, panels)
+
+    # --- pictures ---
+
+    def _images(self) -> Generator[Event, None, tuple[list[dict[str, Any]], Panels, dict[str, Any]]]:
+        from limner.metrics import figures as f
+
+        request, data = self.request, self.data
+        eye = self._eye()
+        count = self._count(eye)
+        reference_count = min(count, len(data))
+        halves = self.held_out is None
+        held_count = reference_count // 2 if halves else min(count, len(self.held_out or ()))
+        queries = min(_QUERIES, count) if self.wants("memorisation") else 0
+        meter = _Meter(
+            reference_count + held_count + (held_count if halves else 0) + count * request.seeds
+            + (min(len(data), _TRAINING) if queries else 0),
+            1 + request.seeds,
+        )  # fmt: skip
+        named = data.labels is not None and eye.name == "digits" and data.manifest.name in ("mnist", "digits")
+        groups = [group for group in f.GROUPS if self.wants(group)]
+
+        reference = f.Cloud(eye)
+        for batch in f.real_pictures(data, reference_count):
+            reference.update(batch)
+            yield from meter.looked(len(batch))
+        # The row of real pictures: held-out ones against the reference, or one half of it against the other.
+        held, base = f.Cloud(eye), reference
+        if halves:
+            base = f.Cloud(eye)
+            for batch in f.real_pictures(data, held_count, skip=held_count):
+                base.update(batch)
+                yield from meter.looked(len(batch))
+        for batch in f.real_pictures(data if halves else self.held_out or data, held_count):
+            held.update(batch)
+            yield from meter.looked(len(batch))
+        real = {figure.kind: figure for figure in f.figures(held, base, groups, named=named)}
+        meter.compared()
+
+        by_seed = []
+        cloud = reference
+        for number in range(request.seeds):
+            seed = request.seed + number
+            cloud = f.Cloud(eye)
+            yield from self._sample(cloud, seed, count, meter, keep=number == 0)
+            found = list(f.figures(cloud, reference, groups, named=named))
+            meter.compared()
+            by_seed.append(found)
+            if request.seeds > 1:
+                head = next(iter(found), None)
+                yield Note(f"seed {seed}: {head.name} {head.value:.4g}" if head else f"seed {seed} done")
+            if number == 0:
+                first_cloud = cloud
+        rows = _rows(by_seed, real)
+        import torch
+
+        first = torch.cat(self.seen.first)
+        if self.wants("diversity"):
+            rows.append(self._diversity(first))
+        panels: dict[str, Any] = {}
+        if queries:
+            yield from self._memorise(first[:queries], meter, panels, rows)
+        if self.wants("discriminator"):
+            self._judge(panels)
+        self._gallery(first, panels)
+        self._notes(eye, count, reference_count, held_count, halves)
+        record = self._record(rows, eye, count, reference_count, held_count)
+        if named and first_cloud.counts is not None and reference.counts is not None:
+            record["classes"] = {
+                "names": list(data.manifest.classes), "samples": first_cloud.counts.tolist(),
+                "real": reference.counts.tolist(), "read_by": eye.name,
+            }  # fmt: skip
+            panels["classes"] = [
+                (name, _bytes(self.seen.classes.get(i, []), data)) for i, name in enumerate(data.manifest.classes)
+            ]
+        return rows, _panels(panels), record
+
+    def _eye(self) -> Features:
+        from limner.features import load
+        from limner.metrics.figures import suited
+        from limner.training.world import pick_device
+
+        name = suited(self.data.manifest) if self.request.features == "auto" else self.request.features
+        return load(name, self.request.weights).to(pick_device(self.request.device))
+
+    def _count(self, eye: Features) -> int:
+        """How many samples: as asked, or what the machine can look at within minutes."""
+        large = eye.name in ("efficientnet", "inception") and next(eye.parameters()).device.type == "cpu"
+        count = self.request.samples or (1_000 if large else 10_000)
+        return min(count, self.subject.most) if self.subject.most else count
+
+    def _sample(self, cloud: Cloud, seed: int, count: int, meter: _Meter, keep: bool) -> Iterator[Event]:
+        method: Generate | None = self.subject.model.method if self.subject.model else None  # type: ignore[assignment]
+        batches = self.subject.sampler(seed, count)
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.seen.seconds += time.perf_counter() - began
+            self.seen.sampled += len(batch)
+            labels = cloud.update(batch)
+            if keep:
+                self._keep(batch, labels)
+                if method is not None and self.wants("discriminator") and sum(map(len, self.seen.logits)) < _JUDGED:
+                    said = _judged(method, batch)
+                    if said is not None:
+                        self.seen.logits.append(said)
+            yield from meter.looked(len(batch))
+
+    def _keep(self, batch: Tensor, labels: Tensor | None) -> None:
+        """The first samples, and some of each class."""
+        wanted = max(_QUERIES, _SHOWN) - sum(map(len, self.seen.first))
+        if wanted > 0:
+            self.seen.first.append(batch[:wanted].clone())
+        if labels is None or len(self.data.manifest.classes) != 10:
+            return
+        for picture, label in zip(batch, labels.tolist(), strict=True):
+            row = self.seen.classes.setdefault(label, [])
+            if len(row) < _ROW:
+                row.append(picture.clone())
+
+    def _diversity(self, first: Tensor) -> dict[str, Any]:
+        import torch
+
+        from limner.metrics.diversity import diversity_ratio
+        from limner.metrics.figures import Figure, real_pictures
+
+        some = torch.cat(list(real_pictures(self.data, 256)))
+        others = torch.cat(list(real_pictures(self.held_out or self.data, 256, skip=0 if self.held_out else 256)))
+        name = "diversity"
+        made = Figure("diversity", name, diversity_ratio(_small(first[:256]), _small(some)))
+        real = Figure("diversity", name, diversity_ratio(_small(others), _small(some))) if len(others) > 1 else None
+        return _row(made, real)
+
+    # --- panels ---
+
+    def _memorise(
+        self, samples: Tensor, meter: _Meter, panels: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> Iterator[Event]:
+        """The nearest training picture of each sample, and of as many unseen real pictures."""
+        import torch
+
+        from limner.metrics.figures import Figure, real_pictures
+        from limner.metrics.ranks import roc_auc
+
+        held = self.held_out
+        natural = torch.cat(list(real_pictures(held or self.data, len(samples))))
+        queries = torch.cat([_small(samples), _small(natural)]).flatten(1)
+        best = torch.full((len(queries),), torch.inf, dtype=torch.float64)
+        where = torch.zeros(len(queries), dtype=torch.int64)
+        passed = 0
+        own = torch.arange(len(samples), len(queries))
+        for batch in _blocks(real_pictures(self.data, _TRAINING), 2048):
+            near, index = _nearest(queries, _small(batch).flatten(1), None if held else own - len(samples) - passed)
+            closer = near < best
+            best = torch.where(closer, near, best)
+            where = torch.where(closer, index + passed, where)
+            passed += len(batch)
+            yield from meter.looked(len(batch))
+        distance, usual = best[: len(samples)], best[len(samples) :]
+        usual = usual[torch.isfinite(usual)]
+        nearer = roc_auc(usual, distance)
+        rows.append(_row(
+            Figure("copying", "copying", nearer.value, nearer.low, nearer.high, "95 %"),
+            Figure("copying", "copying", 0.5),
+        ))  # fmt: skip
+        exact = float((distance < 1e-6).double().mean())
+        unseen = "unseen real pictures" if held else "real pictures, each without itself,"
+        self.memory = {
+            "nearer": asdict(nearer), "identical": exact, "queries": len(samples), "training_pictures": passed,
+            "natural": "unseen real pictures" if held else "real pictures, each without itself",
+            "space": f"pixels, at most {_SMALL} px",
+            "sentence": f"Distance from {len(samples):,} samples, and from {unseen} to the nearest of {passed:,} "
+            f"pictures. {exact:.1%} of the samples are exact copies. A model that copies has its hill further left than "
+            "the real one; one whose hill lies further right makes pictures that are unlike any.",
+        }  # fmt: skip
+        closest = distance.argsort()[:_ROW]
+        order = _reference_order(self.data)
+
+        def pairs(chosen: Tensor) -> tuple[Any, Any, list[float]]:
+            nearest = self.data.take(order[where[chosen].numpy()])["x"]
+            return _bytes(samples[chosen], self.data), _bytes(nearest, self.data), distance[chosen].tolist()
+
+        panels["nearest"], panels["random"] = pairs(closest), pairs(torch.arange(min(_ROW, len(samples))))
+        panels["distances"] = (distance.tolist(), usual.tolist())
+
+    def _judge(self, panels: dict[str, Any]) -> None:
+        """The discriminator's performance, where the method has one."""
+        import torch
+
+        from limner.metrics.discriminator import discriminator
+        from limner.metrics.figures import real_pictures
+
+        if self.subject.model is None or not self.seen.logits:
+            return
+        method: Generate = self.subject.model.method  # type: ignore[assignment]
+
+        def judged(data: Dataset) -> Tensor:
+            said = [_judged(method, batch) for batch in real_pictures(data, _JUDGED)]
+            return torch.cat([part for part in said if part is not None])
+
+        fake, train = torch.cat(self.seen.logits)[:_JUDGED], judged(self.data)
+        held = judged(self.held_out) if self.held_out is not None else None
+        found = discriminator(train, train if held is None else held, fake)
+        unseen = held is not None
+        shares = [
+            ("training pictures taken for real", found.train, "Of pictures that it learned from."),
+            *([("unseen pictures taken for real", found.held_out, "Should be as many.")] if unseen else []),
+            ("samples taken for fakes", found.fake, "50 % is a guess; 100 % means that the generator fools it never."),
+            ("real above fake (AUC)", found.auc, "Chance that it ranks a real picture above a sample; 0.5: can't tell."),
+            *([("training above unseen", found.memory, "0.5 is ideal; 1 is learning by heart.")] if unseen else []),
+        ]  # fmt: skip
+        rows = [{"name": name, "share": True, "says": says, **asdict(value)} for name, value, says in shares]
+        plain = [("calibration error", found.calibration.error, "How far its probabilities are off; 0 is ideal.")]
+        if unseen:
+            plain.append(
+                ("over-fitting gap", found.gap, "Training scores less unseen ones, in their spread; 0 is ideal.")
+            )
+        rows += [{"name": name, "share": False, "says": says, "value": value, "low": None, "high": None}
+                 for name, value, says in plain]  # fmt: skip
+        curve = {name: [None if v != v else v for v in getattr(found.calibration, name).tolist()]
+                 for name in ("said", "true", "weight")}  # fmt: skip
+        counts = {"training": len(train), "unseen": len(held) if held is not None else 0, "samples": len(fake)}
+        self.judge_rows = {"rows": rows, "calibration": curve, "counts": counts}
+        panels["logits"] = (train.tolist(), [] if held is None else held.tolist(), fake.tolist())
+
+    def _gallery(self, first: Tensor, panels: dict[str, Any]) -> None:
+        """Samples, real pictures, and walks between noises."""
+        import torch
+
+        from limner.core.random import generator
+        from limner.metrics.figures import real_pictures
+        from limner.models.pictures import between
+
+        side = max(self.data.signal.size)
+        across = 10 if side <= 32 else 8 if side <= 64 else 6
+        shown = min(across**2, len(first))
+        panels["samples"] = _bytes(first[:shown], self.data)
+        panels["real"] = _bytes(torch.cat(list(real_pictures(self.held_out or self.data, across**2))), self.data)
+        if self.subject.model is None:
+            return
+        method: Generate = self.subject.model.method  # type: ignore[assignment]
+        if method.signal.classes and self.data.labels is None:
+            return
+        ends = torch.randn(2 * 5, method.latent, generator=generator(self.request.seed, "walks"))
+        walks = [method.draw(between(ends[2 * i], ends[2 * i + 1], _ROW)) for i in range(5)]
+        panels["walks"] = _bytes(torch.cat(walks), self.data).reshape(5, _ROW, *self.data.signal.shape)
+
+    # --- points ---
+
+    def _points(self) -> Generator[Event, None, tuple[list[dict[str, Any]], Panels, dict[str, Any]]]:
+        import torch
+
+        from limner.metrics.figures import point_figures, real_pictures
+
+        request, manifest = self.request, self.data.manifest
+        count = min(request.samples or 10_000, self.subject.most or 1 << 40, len(self.data))
+        real = torch.cat(list(real_pictures(self.data, count)))
+        others = torch.cat(list(real_pictures(self.held_out or self.data, count)))
+        meter = _Meter(count * request.seeds, 1 + request.seeds)
+        truth = {figure.kind: figure for figure in point_figures(others, real, manifest)}
+        meter.compared()
+        by_seed = []
+        made = others
+        for number in range(request.seeds):
+            parts = []
+            for batch in self.subject.sampler(request.seed + number, count):
+                parts.append(batch)
+                if number == 0:
+                    self._keep(batch, None)
+                    if self.subject.model is not None and self.wants("discriminator"):
+                        said = _judged(self.subject.model.method, batch)  # type: ignore[arg-type]
+                        if said is not None and sum(map(len, self.seen.logits)) < _JUDGED:
+                            self.seen.logits.append(said)
+                yield from meter.looked(len(batch))
+            points = torch.cat(parts)
+            made = points if number == 0 else made
+            by_seed.append(list(point_figures(points, real, manifest)))
+            meter.compared()
+        rows = _rows(by_seed, truth)
+        panels: dict[str, Any] = {"points": (made[:2000].tolist(), others[:2000].tolist())}
+        if self.wants("discriminator"):
+            self._judge(panels)
+        self._notes(None, count, len(real), len(others), self.held_out is None)
+        return rows, _panels(panels), self._record(rows, None, count, len(real), len(others))
+
+    # --- the report ---
+
+    def _notes(self, eye: Features | None, count: int, reference: int, held: int, halves: bool) -> None:
+        request, manifest = self.request, self.data.manifest
+        seeds = f"{request.seeds} seeds from {request.seed}" if request.seeds > 1 else f"seed {request.seed}"
+        if eye is not None:
+            self.notes.append(f"seen through {eye.name} (weights {eye.weights_sha256[:12]}), resize {_resize(eye)}")
+        self.notes.append(
+            f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} samples of "
+            f"{manifest.name}"
+        )
+        against = f"{held:,} of the test part against the same reference" if not halves else (
+            f"{held:,} real ones against {held:,} others: there is no held-out part"
+        )  # fmt: skip
+        self.notes.append(f"real row: {against}")
+        if held < count:
+            self.notes.append("the real row has fewer samples than the model, which makes its distances read higher")
+        if request.seeds > 1:
+            self.notes.append(f"± is the standard deviation over {request.seeds} seeds")
+        else:
+            self.notes.append("± is a 95 % range; of KD/KID and IS, the standard deviation over subsets")
+
+    def _record(
+        self, rows: list[dict[str, Any]], eye: Features | None, count: int, reference: int, held: int
+    ) -> dict[str, Any]:
+        from limner.training.loop import machine
+
+        manifest, subject, request = self.data.manifest, self.subject, self.request
+        protocol: dict[str, Any] = {
+            "features": eye.name if eye else "none",
+            "features' weights": eye.weights_sha256[:16] if eye else "–",
+            "resize": _resize(eye) if eye else "–",
+            "samples": count,
+            "seeds": [request.seed + i for i in range(request.seeds)],
+            "reference": f"{reference:,} of {len(self.data):,} ({manifest.split})",
+            "real row": f"{held:,} " + ("held out (test)" if self.held_out is not None else "of the reference"),
+        }
+        speed = None
+        if subject.model is not None and self.seen.seconds:
+            speed = {
+                "images_per_second": self.seen.sampled / self.seen.seconds, "batch": 256,
+                "peak_memory_mb": _peak_memory(subject.model.method.device),
+            }  # fmt: skip
+        return {
+            "kind": "evaluation", "format": 1, "limner": __version__,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "title": subject.title, "lead": self._lead(rows, count), "names": list(subject.names),
+            "columns": (["this model", "real data"] if subject.model else
+                        [subject.names[0], f"{subject.names[1]} by itself"]),
+            "subject": dict(subject.facts), "data": manifest.model_dump(mode="json"),
+            "features": {"name": eye.name, "sha256": eye.weights_sha256} if eye else None,
+            "protocol": protocol, "notes": self.notes, "figures": rows, "classes": None,
+            "memorisation": self.memory, "discriminator": self.judge_rows, "speed": speed,
+            "training": dict(subject.model.header.get("training") or {}) if subject.model else None,
+            "machine": machine(), "seconds": round(time.perf_counter() - self.began, 1), "command": self._command(),
+        }  # fmt: skip
+
+    def _lead(self, rows: list[dict[str, Any]], count: int) -> str:
+        from limner.reports.words import measured
+
+        name = self.subject.names[0] if self.subject.model is None else "samples of this model"
+        lead = f"{count:,} {name}, beside real {'points' if not self.data.signal.rank else 'pictures'} of "
+        lead += f"{self.data.manifest.name}."
+        first = rows[0] if rows else None
+        if first and first["real"]:
+            lead += (
+                f" {first['name']} is {measured(first)}; real ones score {measured(first['real'])} on the same scale."
+            )
+        return lead
+
+    def _command(self) -> str:
+        words = ["limner", "evaluate", *self.request.what]
+        for name, value in self.request.model_dump(mode="json", exclude={"what", "force"}, exclude_unset=True).items():
+            if value not in (None, [], ""):
+                words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+        return shlex.join(words)
+
+    def _write(self, record: dict[str, Any], panels: Panels) -> Iterator[Event]:
+        from dataclasses import replace
+
+        from limner.reports.evaluation import evaluation_page
+        from limner.training.log import read_log
+
+        if self.subject.model is not None:
+            panels = replace(panels, log=read_log(self.subject.model.path.parent / "log.jsonl"))
+        content = evaluation_page(record, panels)
+        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+        html, data = self.out / "report.html", self.out / "report.json"
+        write(html, content)
+        write(data, text)
+        yield Saved("report", html)
+        values = {row["name"]: row["value"] for row in record["figures"]}
+        yield Finished(
+            "evaluate",
+            {"report": str(html), "json": str(data), "figures": values, "seconds": record["seconds"]},
+            (f"open {html}",) if sys.platform == "darwin" else (f"xdg-open {html}",),
+        )
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def _rows(by_seed: list[list[Figure]], real: Mapping[str, Figure]) -> list[dict[str, Any]]:
+    """One row a figure: of one seed with its own range, of several their mean and spread."""
+    import statistics
+
+    from limner.metrics.figures import Figure
+
+    rows = []
+    for figures in zip(*by_seed, strict=True):
+        first = figures[0]
+        values = [figure.value for figure in figures]
+        if len(values) > 1 and all(abs(value) < float("inf") for value in values):
+            mean, std = statistics.fmean(values), statistics.stdev(values)
+            first = Figure(
+                first.kind, first.name, mean, mean - std, mean + std, f"1 standard deviation, {len(values)} seeds"
+            )
+        rows.append(_row(first, real.get(first.kind), values))
+    return rows
+
+
+def _row(figure: Figure, real: Figure | None, seeds: list[float] | None = None) -> dict[str, Any]:
+    from limner.metrics.figures import KINDS
+    from limner.reports.words import finite
+
+    kind = KINDS[figure.kind]
+
+    def plain(one: Figure) -> dict[str, Any]:
+        return {"value": finite(one.value), "low": finite(one.low), "high": finite(one.high), "range": one.sure}
+
+    return {
+        "kind": figure.kind, "name": figure.name, "better": kind.better, "says": kind.says, **plain(figure),
+        "real": plain(real) if real else None, "seeds": [finite(value) for value in seeds or [figure.value]],
+    }  # fmt: skip
+
+
+def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    from limner.reports.evaluation import DIRECTION
+    from limner.reports.words import measured
+
+    return (row["name"], measured(row), measured(row["real"]), DIRECTION[row["better"]])
+
+
+def _judged(method: Generate, x: Tensor) -> Tensor | None:
+    """(N,)  the discriminator's logits, on the CPU."""
+    import torch
+
+    with torch.inference_mode():
+        said = method.eval().judge(x.to(method.device))
+    return None if said is None else said.float().cpu()
+
+
+def _small(x: Tensor) -> Tensor:
+    """Pictures of at most 32 px, averaged down, so that comparing pixels stays quick and bounded."""
+    import torch.nn.functional as functional
+
+    if x.dim() != 4 or max(x.shape[2:]) <= _SMALL:
+        return x
+    scale = _SMALL / max(x.shape[2:])
+    return functional.interpolate(x, [max(1, round(n * scale)) for n in x.shape[2:]], mode="area")
+
+
+def _nearest(queries: Tensor, base: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The nearest of a block to each query, (N,) distances and (N,) rows.
+
+    own  which row of the block is the query itself, for the last queries; outside the block where it is not there
+    """
+    from limner.metrics.neighbours import squared_distances
+
+    d = squared_distances(queries, base)
+    if own is not None:
+        inside = (own >= 0) & (own < len(base))
+        rows = inside.nonzero()[:, 0]
+        d[len(queries) - len(own) + rows, own[rows]] = float("inf")
+    index = d.argmin(1)
+    exact = (queries.double() - base[index].double()).norm(dim=1)
+    exact[d.amin(1) == float("inf")] = float("inf")
+    return exact, index
+
+
+def _blocks(batches: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    """Small batches joined to larger ones."""
+    import torch
+
+    waiting: list[Tensor] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= size:
+            yield torch.cat(waiting)
+            waiting = []
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def _reference_order(data: Dataset) -> Any:
+    """The order in which `real_pictures` gives a data set."""
+    from limner.core.random import permutation
+
+    return permutation(0, len(data), "reference")
+
+
+def _bytes(samples: Any, data: Dataset) -> Any:
+    """Samples as (N, C, H, W) uint8."""
+    import numpy as np
+
+    from limner.data.images import to_bytes
+
+    if not len(samples):
+        return np.zeros((0, *data.signal.shape), np.uint8)
+    return np.stack([to_bytes(sample.numpy()) for sample in samples])
+
+
+def _panels(found: Mapping[str, Any]) -> Panels:
+    from limner.reports.evaluation import Panels
+
+    return Panels(**found)
+
+
+def _resize(eye: Features) -> str:
+    return {"digits": "bilinear, antialiased, to 28 px", "efficientnet": "bilinear, antialiased, to 224 px",
+            "inception": "bilinear as in TensorFlow 1, to 299 px"}.get(eye.name, "bilinear, antialiased, to 16 px")  # fmt: skip
+
+
+def _peak_memory(device: torch.device) -> float | None:
+    """In MB: of the GPU where it sampled there, else of this process."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
