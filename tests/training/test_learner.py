@@ -13,7 +13,9 @@ from toys import Duel, learner
 
 from limner.core.config import Adam
 from limner.core.errors import UsageError
-from limner.training.learner import rate
+from limner.core.signal import Signal
+from limner.models.model import build
+from limner.training.learner import rate, two_passes
 
 ONES = {"x": torch.ones(4, 1)}
 
@@ -165,3 +167,31 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     assert len(lines[0]) == len(lines[1]) == 5, two.stderr + one.stderr
     for a, b in zip(*lines, strict=True):
         assert json.loads(a) == pytest.approx(json.loads(b), abs=1e-5)
+
+
+def gradients(method, x):
+    method.zero_grad()
+    taught, found = learner(method), {}
+    taught._move = lambda player, index: found.__setitem__(
+        player, [p.grad.clone() for p in method.get_submodule(player).parameters()]
+    )
+    taught.step(0, [{"x": x}], 0)
+    return found
+
+
+@pytest.mark.parametrize("shift", [0.0, 30.0, -30.0, -200.0])
+def test_one_pass_equals_two(shift):
+    """In float64, with a judge that is unsure, very sure of either side, and too sure for the ratio to exist."""
+    torch.manual_seed(0)
+    method = build("dcgan", {"variant": "mnist", "width": 4, "latent": 5}, Signal(channels=1, size=(8, 8))).double()
+    method.discriminator[-1].bias.data.fill_(shift)
+    noise = method.noise
+    method.noise = lambda *shape: noise(*shape).double()
+    x = torch.rand(6, 1, 8, 8, dtype=torch.float64) * 2 - 1
+    one = gradients(method, x)
+    with two_passes():
+        two = gradients(method, x)
+    for player in ("discriminator", "generator"):
+        for a, b in zip(one[player], two[player], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=0 if shift else 1e-12)
+            assert torch.isfinite(a).all()

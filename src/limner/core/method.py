@@ -23,11 +23,14 @@ class Turn:
     player  the name of the child module that moves
     loss    (N,)  what it wants less of, one value a sample
     values  figures worth logging, each of shape (N,) or ()
+    through (N, C, *size) and (N,), where the loss reaches the player through these samples alone, and each sample's
+            own score alone: then a simultaneous turn of the judge serves this player too (see the learner)
     """
 
     player: str
     loss: Tensor
     values: Mapping[str, Tensor] = field(default_factory=dict)
+    through: tuple[Tensor, Tensor] | None = None
 
 
 Move = Turn | tuple[Turn, ...]

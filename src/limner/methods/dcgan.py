@@ -75,7 +75,7 @@ class DCGAN(Generate):
         on_real, on_fake = self.judge(real), self.judge(fake if self.together else fake.detach())
         guess = Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))
         if self.together:
-            yield guess, Turn("generator", non_saturating_generator(on_fake))
+            yield guess, Turn("generator", non_saturating_generator(on_fake), through=(fake, on_fake))
         else:
             yield guess
             yield Turn("generator", non_saturating_generator(self.judge(fake)))

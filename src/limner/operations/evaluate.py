@@ -484,8 +484,9 @@ class _Evaluation:
         from limner.metrics.diversity import diversity_ratio
         from limner.metrics.figures import Figure, real_pictures
 
-        some = torch.cat(list(real_pictures(self.data, 256)))
-        others = torch.cat(list(real_pictures(self.held_out or self.data, 256, skip=0 if self.held_out else 256)))
+        few = min(256, len(self.data) // (1 if self.held_out else 2))
+        some = torch.cat(list(real_pictures(self.data, few)))
+        others = torch.cat(list(real_pictures(self.held_out or self.data, few, skip=0 if self.held_out else few)))
         name = "diversity"
         made = Figure("diversity", name, diversity_ratio(_small(first[:256]), _small(some)))
         real = Figure("diversity", name, diversity_ratio(_small(others), _small(some))) if len(others) > 1 else None
@@ -530,8 +531,8 @@ class _Evaluation:
             "natural": "unseen real pictures" if held else "real pictures, each without itself",
             "space": f"pixels, at most {_SMALL} px",
             "sentence": f"Distance from {len(samples):,} samples, and from {unseen} to the nearest of {passed:,} "
-            f"pictures. {exact:.1%} of the samples are exact copies. A model that copies has its hill further left than "
-            "the real one; one whose hill lies further right makes pictures that are unlike any.",
+            f"pictures. {exact:.1%} of the samples are exact copies. A model that copies has its hill further left "
+            "than the real one; one whose hill lies further right makes pictures that are unlike any.",
         }  # fmt: skip
         closest = distance.argsort()[:_ROW]
         order = _reference_order(self.data)
@@ -566,7 +567,7 @@ class _Evaluation:
             ("training pictures taken for real", found.train, "Of pictures that it learned from."),
             *([("unseen pictures taken for real", found.held_out, "Should be as many.")] if unseen else []),
             ("samples taken for fakes", found.fake, "50 % is a guess; 100 % means that the generator fools it never."),
-            ("real above fake (AUC)", found.auc, "Chance that it ranks a real picture above a sample; 0.5: can't tell."),
+            ("real above fake (AUC)", found.auc, "Chance that it ranks a real one above a sample; 0.5: can't tell."),
             *([("training above unseen", found.memory, "0.5 is ideal; 1 is learning by heart.")] if unseen else []),
         ]  # fmt: skip
         rows = [{"name": name, "share": True, "says": says, **asdict(value)} for name, value, says in shares]
@@ -651,8 +652,8 @@ class _Evaluation:
         if eye is not None:
             self.notes.append(f"seen through {eye.name} (weights {eye.weights_sha256[:12]}), resize {_resize(eye)}")
         self.notes.append(
-            f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} samples of "
-            f"{manifest.name}"
+            f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} "
+            f"samples of {manifest.name}"
         )
         against = f"{held:,} of the test part against the same reference" if not halves else (
             f"{held:,} real ones against {held:,} others: there is no held-out part"
@@ -862,8 +863,8 @@ def _panels(found: Mapping[str, Any]) -> Panels:
 
 
 def _resize(eye: Features) -> str:
-    return {"digits": "bilinear, antialiased, to 28 px", "efficientnet": "bilinear, antialiased, to 224 px",
-            "inception": "bilinear as in TensorFlow 1, to 299 px"}.get(eye.name, "bilinear, antialiased, to 16 px")  # fmt: skip
+    sides = {"digits": 28, "efficientnet": 224, "tiny": 16}
+    return f"bilinear, antialiased, to {sides[eye.name]} px" if eye.name in sides else "as TensorFlow 1, to 299 px"
 
 
 def _peak_memory(device: torch.device) -> float | None:

@@ -186,8 +186,10 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
     import torch
 
     from limner.data.sources import open_data
+    from limner.training.memory import keep_pages
     from limner.training.world import join
 
+    keep_pages()
     if request.threads:
         torch.set_num_threads(request.threads)
     if request.deterministic:

@@ -21,7 +21,7 @@ from limner.reports.page import (
     sheet,
     table,
 )
-from limner.reports.words import duration, flat, measured, number, plain, share
+from limner.reports.words import date, duration, flat, measured, number, plain, share
 
 DIRECTION = {"lower": "↓ lower is better", "higher": "↑ higher is better", "near": "→ near the real row"}
 """Which way a figure should go, in words."""
@@ -63,7 +63,7 @@ def evaluation_page(record: Mapping[str, Any], panels: Panels) -> str:
     panels  the pictures, and the numbers behind the plots
     """
     return page(
-        f"limner · evaluation · {record['date'][:10]}",
+        f"limner · evaluation · {date(record['date'])}",
         record["title"],
         record["lead"],
         [
@@ -91,7 +91,7 @@ def _headlines(record: Mapping[str, Any]) -> Html:
 
 def _card(row: Mapping[str, Any]) -> Html:
     value, _, wide = measured(row).partition(" ± ")
-    spread = f" <small>± {escape(wide)}</small>" if wide else ""
+    spread = f"<small>± {escape(wide)}</small>" if wide else ""
     real = f'<p class="real">real pictures <b>{escape(measured(row["real"]))}</b></p>' if row["real"] else ""
     arrow = DIRECTION[row["better"]].split()[0]
     return Html(
@@ -157,20 +157,16 @@ def _classes(record: Mapping[str, Any], panels: Panels) -> Html:
     if not found or not panels.classes:
         return Html("")
     total, real_total = sum(found["samples"]) or 1, sum(found["real"]) or 1
-    rows = [
-        (name, sheet(pictures, across=max(1, len(pictures)), alt=f"samples read as {name}") if len(pictures) else "none",
-         f"{share(made / total)} ({share(real / real_total)})")
-        for (name, pictures), made, real in zip(panels.classes, found["samples"], found["real"], strict=True)
-    ]  # fmt: skip
-    # Rows with few samples would otherwise be drawn larger than the others.
     widest = max(len(pictures) for _, pictures in panels.classes) or 1
-    sized = [
-        (name, Html(f'<div style="width:{max(1, len(pictures)) / widest:.1%}">{escape(shown)}</div>'), counted)
-        for (name, shown, counted), (_, pictures) in zip(rows, panels.classes, strict=True)
-    ]
+    rows = []
+    for (name, pictures), made, real in zip(panels.classes, found["samples"], found["real"], strict=True):
+        strip = sheet(pictures, across=len(pictures), alt=f"samples read as {name}") if len(pictures) else "none"
+        # A row with few samples would otherwise be drawn larger than the others.
+        sized = Html(f'<div style="width:{len(pictures) / widest:.1%}">{strip}</div>') if len(pictures) else strip
+        rows.append((name, sized, f"{share(made / total)} ({share(real / real_total)})"))
     return section(
         "Class by class",
-        table(("", "", "samples (real)"), sized, "classes"),
+        table(("", "", "samples (real)"), rows, "classes"),
         says="Samples by what the network reads in them, with the share of each class. A class that is rare here and "
         "common in the data is one that the generator neglects.",
     )
@@ -211,7 +207,7 @@ def _copying(record: Mapping[str, Any], panels: Panels) -> Html:
         "Is it copying?",
         *pairs,
         drawn,
-        says="For each sample the nearest training picture, by pixels. Pairs that are the same picture mean that it was "
+        says="For each sample the nearest training picture, by pixels. Pairs of the same picture mean that it was "
         "learnt by heart.",
     )
 
@@ -249,16 +245,24 @@ def _discriminator(record: Mapping[str, Any], panels: Panels) -> Html:
     )  # fmt: skip
 
 
+def losses(log: Sequence[Mapping[str, Any]], window: int = 25) -> dict[str, tuple[list[float], list[float]]]:
+    """Each loss of a log by its name: the steps, and its mean over the last `window` lines at each."""
+    trained = [line for line in log if line.get("event") == "train"]
+    found = {}
+    for name in (name for name in (trained[-1] if trained else {}) if name.endswith("_loss")):
+        steps = [line["step"] for line in trained if name in line]
+        values = [float(line[name]) for line in trained if name in line]
+        found[name.removesuffix("_loss")] = (steps, plots.smooth(values, window))
+    return found
+
+
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> Html:
     """The losses over the steps, with a mark where the guard acted."""
-    trained = [line for line in log if line.get("event") == "train"]
-    names = [name for name in (trained[-1] if trained else {}) if name.endswith("_loss")]
+    raw, smooth = losses(log, window=1), losses(log)
     lines = []
-    for name, ink in zip(names, "abcd", strict=False):
-        x = [line["step"] for line in trained if name in line]
-        y = [float(line[name]) for line in trained if name in line]
-        lines.append(plots.thinned(plots.Line(name, x, y, ink, faint=True)))
-        lines.append(plots.thinned(plots.Line(name.removesuffix("_loss").replace("_", " "), x, plots.smooth(y), ink)))
+    for name, ink in zip(raw, "abcd", strict=False):
+        lines.append(plots.thinned(plots.Line(name, *raw[name], ink, faint=True)))
+        lines.append(plots.thinned(plots.Line(name.replace("_", " "), *smooth[name], ink)))
     marks = [(line["step"], str(line.get("action", ""))) for line in log if line.get("event") == "guard"]
     return plots.curves(lines, "step", "loss", marks=marks)
 

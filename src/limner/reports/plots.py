@@ -121,11 +121,19 @@ def histograms(
 
 
 def calibration(
-    said: Sequence[float], true: Sequence[float], weight: Sequence[float], *, width: int = 300, height: int = 260
+    said: Sequence[float | None],
+    true: Sequence[float | None],
+    weight: Sequence[float],
+    *,
+    width: int = 300,
+    height: int = 260,
 ) -> Html:
-    """How often a judge was right, over how sure it said it was; the diagonal is a judge that knows itself."""
+    """How often a judge was right, over how sure it said it was; the diagonal is a judge that knows itself.
+
+    said, true  None where a bin is empty
+    """
     frame = Frame(width, height, (0, 1), (0, 1))
-    known = [(s, t, w) for s, t, w in zip(said, true, weight, strict=True) if isfinite(s) and isfinite(t)]
+    known = [(s, t, w) for s, t, w in zip(said, true, weight, strict=True) if s is not None and t is not None]
     top = max((w for *_, w in known), default=1)
     parts = [
         _axes(frame, "it says: real, with probability", "share that is real"),
@@ -202,7 +210,8 @@ def _axes(frame: Frame, x_label: str, y_label: str, y_ticks: bool = True) -> str
     for y in ticks(*frame.y, most=5) if y_ticks else ():
         down = frame.down(y)
         parts.append(f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{down:.1f}" y2="{down:.1f}"/>'
-                     f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{down + 3.5:.1f}">{_short(y)}</text>')  # fmt: skip
+                     f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{down + 3.5:.1f}">'
+                     f"{_short(y)}</text>")  # fmt: skip
     middle = (_TOP + bottom) / 2
     parts.append(f'<text class="label" text-anchor="end" x="{right}" y="{frame.height - 3}">{escape(x_label)}</text>')
     parts.append(f'<text class="label" text-anchor="middle" transform="translate(11 {middle:.0f}) rotate(-90)">'

@@ -1,6 +1,7 @@
 """Words: numbers as a person reads them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from math import floor, inf, isfinite, log10
 from typing import Any
 
@@ -11,8 +12,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return "–"
     if not isfinite(value):
         return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
+    if value == round(value):
+        return _minus(f"{float(f'{value:.{digits}g}'):,.0f}" if abs(value) >= 10**6 else f"{value:,.0f}")
     places = max(0, digits - 1 - floor(log10(abs(value))))
     if places > 6:
         mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -34,15 +35,27 @@ def measured(figure: Mapping[str, Any] | None) -> str:
     if low is None or high is None or not isfinite(high - low) or high <= low:
         return number(value)
     half = (high - low) / 2
-    places = max(0, 1 - floor(log10(half)))
-    if places > 5 or max(low, 0.1) * 3 < high and half > abs(value):  # too small, or too lopsided, to be one ±
-        return f"{number(value)} ({number(low, 2)} to {number(high, 2)})"
+    if max(high - value, value - low) > 1.4 * half:  # too lopsided to be one ±
+        return f"{number(value, 2)} ({number(low, 2)} to {number(high, 2)})"
+    # One digit of the range, two where it begins with 1; but never more than four digits of the figure.
+    first = floor(log10(half))
+    places = max(0, -first + (half < 2 * 10**first))
+    if value:
+        places = max(0, min(places, 3 - floor(log10(abs(value))))) if abs(value) >= 0.01 else places
+    if not round(half, places):
+        return f"{_minus(f'{value:,.{places}f}')} ± {number(half, 1)}"
     return _minus(f"{value:,.{places}f} ± {half:,.{places}f}")
 
 
 def finite(value: float | None) -> float | None:
     """The value as JSON can hold it."""
     return None if value is None or not abs(value) < inf else float(value)
+
+
+def date(iso: str) -> str:
+    """'22 November 2026'."""
+    day = datetime.fromisoformat(iso)
+    return f"{day.day} {day:%B %Y}"
 
 
 def share(value: float) -> str:

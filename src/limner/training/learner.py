@@ -1,7 +1,8 @@
 """The learner: walks a method's turns and moves its players. All that is true of every method's training is here."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,21 @@ from limner.core.random import stream
 from limner.core.tensorfile import load_into
 from limner.training.average import Average
 from limner.training.world import World
+
+
+_TINY = 1e-20
+"""Slopes of a loss below this are too near the end of float32 to divide by."""
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def two_passes() -> Iterator[None]:
+    """In this context simultaneous turns go backward one by one, so that both forms can be compared."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 class Learner:
@@ -73,9 +89,7 @@ class Learner:
                 torch.manual_seed(stream(self.seed, "layers", index, number, place))
                 self.method.luck = luck
                 turns = self._next(walk)
-                for i, turn in enumerate(turns):
-                    loss = turn.loss.float().mean() / len(parts)
-                    loss.backward(inputs=self.players[turn.player], retain_graph=i + 1 < len(turns))
+                self._backward(turns, 1 / len(parts))
                 moves.append(turns)
             if not moves[0]:
                 break
@@ -91,6 +105,37 @@ class Learner:
         batch = sum(len(part["x"]) for part in parts) * self.world.size
         self.average.update(self.method, seen + batch, batch)
         return values | {"skipped": 0.0}
+
+    def _backward(self, turns: tuple[Turn, ...], share: float) -> None:
+        """Add each turn's gradient, weighted, to its player's."""
+        if len(turns) == 2 and turns[1].through is not None and not _plain.get() and self._one_pass(turns, share):
+            return
+        for i, turn in enumerate(turns):
+            loss = turn.loss.mean() * share
+            loss.backward(inputs=self.players[turn.player], retain_graph=i + 1 < len(turns))
+
+    def _one_pass(self, turns: tuple[Turn, ...], share: float) -> bool:
+        """Two simultaneous turns with one pass through the judge.
+
+        Where each sample is scored by itself, both losses reach it through its score s alone, so the gradient that
+        the maker wants is the one that the judge's own pass leaves on the sample, times (∂maker/∂s) / (∂judge/∂s).
+
+        returns whether it was done; not where a score is so sure that the ratio cannot be computed
+        """
+        judge, maker = turns
+        assert maker.through is not None
+        sample, score = maker.through
+        (wanted,) = torch.autograd.grad(maker.loss.sum(), score, retain_graph=True)
+        (given,) = torch.autograd.grad(judge.loss.sum(), score, retain_graph=True)
+        if not bool((given.abs() > _TINY).all()):
+            return False
+        weights = self.players[judge.player]
+        *own, passed = torch.autograd.grad(judge.loss.mean() * share, [*weights, sample], retain_graph=True)
+        for weight, grad in zip(weights, own, strict=True):
+            weight.grad = grad if weight.grad is None else weight.grad + grad
+        ratio = (wanted / given).to(passed.dtype).reshape(-1, *[1] * (passed.dim() - 1))
+        sample.backward(passed * ratio, inputs=self.players[maker.player])
+        return True
 
     def _next(self, walk: Iterator[Move]) -> tuple[Turn, ...]:
         with self._autocast():

@@ -1,0 +1,183 @@
+"""Trains runs that are healthy and runs that are broken on purpose, and prints what the doctor measures and says.
+
+python benchmarks/doctor.py | tee benchmarks/results/doctor.txt
+
+The limits in limner/operations/doctor.py are drawn from this table. Minutes on one core. Runs are kept in --out, and
+those that are finished are not trained again.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import limner
+from limner.core import catalog
+from limner.core.errors import LimnerError
+from limner.core.events import Finished
+from limner.data.cache import finish
+from limner.data.pack import building, is_pack, write_pack
+from limner.data.sources import open_data
+from limner.operations.doctor import Doctor, doctor
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run, and what is known to ail it.
+
+    name     of its folder
+    ails     the verdict that is right
+    method   and its settings
+    plain    whether a DCGAN begins from N(0, .02) where it would not
+    """
+
+    name: str
+    ails: str
+    method: str
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    plain: bool = False
+
+
+def rates(generator: float, discriminator: float, **more: float) -> dict[str, Any]:
+    """Learning rates of the players, as settings."""
+    return {"generator": {"lr": generator, **more}, "discriminator": {"lr": discriminator, **more}}
+
+
+SMALL = {"width": 16, "latent": 16, "batch": 32}
+POINTS = {"data": "ring", "width": 32, "latent": 2, "batch": 100}
+CASES = (
+    Case("healthy", "healthy", "dcgan", {"data": "digits", "width": 16, "batch": 64, "steps": 1500}),
+    Case("healthy-mnist", "healthy", "dcgan", {"data": "mnist", "width": 8, "batch": 32, "steps": 2000}),
+    Case("ring", "mode collapse", "gan", {**POINTS, "steps": 2500}),
+    Case("plain-start", "mode collapse", "dcgan",
+         {"data": "mnist", "width": 8, "batch": 32, "steps": 1200, **rates(2e-3, 2e-3)}, plain=True),
+    Case("hasty-generator", "mode collapse", "gan", {"data": "digits", **SMALL, "steps": 2000, **rates(5e-3, 2e-4)}),
+    Case("200-pictures", "over-fitting/memorising", "gan",
+         {"data": "mnist200", "width": 32, "latent": 16, "batch": 50, "steps": 3000}),
+    Case("diverged", "diverged", "gan", {"data": "digits", **SMALL, "steps": 200, **rates(1.0, 1.0)}),
+    Case("twenty-steps", "too little training", "gan", {"data": "digits", **SMALL, "steps": 20}),
+    Case("fast-discriminator", "discriminator overpowering", "gan",
+         {"data": "mnist", **SMALL, "steps": 1500, **rates(1e-5, 2e-3)}),
+    Case("saturated", "discriminator overpowering", "gan",
+         {"data": "mnist", **SMALL, "steps": 1500, "loss": "minimax", **rates(1e-3, 1e-3)}),
+)  # fmt: skip
+"""Every way of failing at least once, with nets so small that each takes seconds."""
+
+COLUMNS = ("steps", "loss", "sign_rate", "discriminator_loss", "diversity", "precision", "coverage", "modes", "copying",
+           "memory")  # fmt: skip
+
+
+def prepare(folder: Path) -> dict[str, str]:
+    """Packs with a part that nobody trains on, by the names that the cases use."""
+    digits, mnist = finish(open_data("digits")), finish(open_data("mnist"))
+    sizes = {"digits": (digits, 1397, 400), "mnist200": (mnist, 200, 1000)}
+    for name, (data, train, test) in sizes.items():
+        for part, rows in (("train", slice(0, train)), ("test", slice(train, train + test))):
+            if is_pack(folder / name / part):
+                continue
+            assert data.labels is not None
+            with building(folder / name / part) as place:
+                about = {"name": name, "split": part, "source": data.manifest.source, "classes": data.manifest.classes}
+                write_pack(place, data.samples[rows], data.labels[rows], **about)
+    return {name: str(folder / name) for name in sizes}
+
+
+@contextmanager
+def started(plain: bool) -> Iterator[None]:
+    """Networks begin from N(0, .02), as they did before anybody thought about it."""
+    module = sys.modules[catalog.method("dcgan").__module__]
+    own = module.keras_init  # type: ignore[attr-defined]
+    if plain:
+        module.keras_init = _plain  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.keras_init = own  # type: ignore[attr-defined]
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+    return network
+
+
+def trained(case: Case, folder: Path, packs: Mapping[str, str], threads: int) -> Path:
+    """The case's run folder, trained unless it was."""
+    out = folder / case.name
+    if (out / "model.safetensors").is_file():
+        return out
+    data = str(case.choices["data"])
+    with started(case.plain):
+        try:
+            for _ in limner.train(
+                case.method, **{**case.choices, "data": packs.get(data, data)}, out=out, force=True, threads=threads
+            ):
+                pass
+        except LimnerError as error:
+            print(f"{case.name}: {error.message}", file=sys.stderr)
+    return out
+
+
+def examined(run: Path, threads: int) -> dict[str, Any]:
+    """What the doctor says of a run, as plain values."""
+    *_, last = doctor(Doctor(run=run, threads=threads))
+    assert isinstance(last, Finished)
+    return last.values
+
+
+def row(case: Case, values: Mapping[str, Any]) -> list[str]:
+    """A line of the table."""
+    signals = values["signals"]
+    right = "ok" if values["verdict"] == case.ails else "WRONG"
+    mixed = "" if values["sure"] else " (mixed)"
+    return [case.name, *(_cell(signals.get(name)) for name in COLUMNS), f"{values['verdict']}{mixed}", right]
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case Mapping():
+            return f"{value['value']:.2f} ({value['low']:.2f}-{value['high']:.2f})"
+        case float():
+            return f"{value:.3g}"
+    return f"{value:,}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Cells as columns of text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def main() -> int:
+    """Train what is missing, examine every case, print the table."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("--out", type=Path, default=Path("runs/doctor"))
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--only", nargs="*", default=[case.name for case in CASES])
+    chosen = arguments.parse_args()
+    torch.set_num_threads(chosen.threads)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    packs = prepare(chosen.out / "data")
+    rows = [["run", *COLUMNS, "verdict", ""]]
+    for case in CASES:
+        if case.name in chosen.only:
+            run = trained(case, chosen.out, packs, chosen.threads)
+            rows.append(row(case, examined(run, chosen.threads)))
+            print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    print("\n".join(aligned(rows)))
+    print(f"\n{sum(cells[-1] == 'ok' for cells in rows[1:])} of {len(rows) - 1} verdicts are right")
+    return int(any(cells[-1] != "ok" for cells in rows[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,768 @@
+"""Doctor: what ails a run, by which evidence, and what to try next.
+
+It reads the log, makes samples with the newest weights, and holds both against the data. Every limit below was measured
+on runs that were healthy or broken on purpose (benchmarks/doctor.py prints them; benchmarks/results/doctor.txt).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from limner.core import catalog
+from limner.core.errors import LimnerError, ModelError, UsageError, nearest
+from limner.core.events import Event, Finished, Note, Table, Warned
+from limner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.config import Adam
+    from limner.data.dataset import Dataset
+    from limner.metrics.interval import Interval
+    from limner.tasks.generate import Generate
+
+
+class Doctor(Settings):
+    """Which run to look at, and how closely."""
+
+    run: Path
+    """The run folder: finished, interrupted or diverged."""
+    held_out: str | None = None
+    """Real data like the run's that it did not learn from; the data's own test part where it is not given."""
+    samples: int = Field(default=1000, ge=50, le=10_000)
+    """How many samples to make and compare."""
+    seed: int = Field(default=0, ge=0)
+    """Chooses the samples: the same seed gives the same figures."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the fastest there is."""
+    threads: int | None = Field(default=None, ge=1)
+    """Processor threads; all cores where it is not given."""
+
+
+Verdict = Literal[
+    "healthy", "mode collapse", "discriminator overpowering", "over-fitting/memorising", "diverged",
+    "too little training", "unclear",
+]  # fmt: skip
+
+FEWEST = 1000
+"""Steps before which samples say nothing: healthy runs had a diversity of .12-.77 at 250-750 steps, .7-.93 later."""
+EXPLODED = 1000.0
+"""A loss beyond this has diverged: the largest of a run that had not was 12, diverged ones were at 1.7e5 and more."""
+COLLAPSED = 0.35
+"""Diversity ratio below which samples are alike, as for the guard: healthy .79-1.04, collapsed 0-.30."""
+FEW_MODES = 0.7
+"""Share of the modes that are made evenly, exp(-reverse KL): healthy .84-.95, collapsed .36-.64."""
+NARROW = 0.25
+"""Coverage over precision, i.e. how much variety there is among what looks real: healthy .40-.85, collapsed .01-.09."""
+ALIEN = 0.1
+"""Precision below which samples look like nothing real: 0 after 20 steps and where the discriminator overpowers;
+.23-1 in every run that had learnt something."""
+WINS, LOSES = 0.99, 0.1
+"""The discriminator overpowers where it ranks more pairs rightly than the first and its loss is below the second, over
+the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36."""
+BY_HEART = 0.6
+"""Chance of knowing training from unseen pictures whose interval lies above this: .5 is ideal, healthy .36-.54."""
+MANY_PASSES = 50
+"""Passes over the data from which on a discriminator may win because it knows its pictures by heart."""
+RISING = 0.05
+"""Coverage gained between the oldest kept checkpoint and the newest that means that more training still helps."""
+_TRAINING = 10_000
+_PX = 16
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What was measured of a run. None where it could not be.
+
+    state               "finished", "stopped" or "running"
+    steps               done
+    planned             of the whole run
+    epochs              passes over the data
+    broken              steps that were skipped, because a loss or gradient was not finite
+    reloads             times the guard went back to a checkpoint
+    gave_up             whether the guard stopped the run
+    loss                the largest loss of a player without its sign, over the last quarter
+    sign_rate           share of pairs that the discriminator ranked rightly, over the last quarter
+    discriminator_loss  over the last quarter
+    generator_gradient  its norm, over the last quarter
+    won_at              step from which on the discriminator overpowered
+    alike_at            step at which the samples became alike, having been varied before
+    diversity           mean distance between samples over that between real ones
+    precision           share of the samples that lie among real ones
+    coverage            share of the real ones that have a sample beside them
+    real_precision      the same of real ones against other real ones
+    real_coverage       the same
+    modes_made          modes or classes with a sample
+    modes_there         modes or classes of the data
+    modes               share of the modes that are made evenly: exp(-reverse KL)
+    copying             chance that a sample is nearer to the training set than a training picture is to the others
+    memory              chance that the discriminator scores a training picture above an unseen one
+    gained              coverage gained since the oldest checkpoint that is kept
+    """
+
+    state: str
+    steps: int
+    planned: int
+    epochs: float
+    broken: int = 0
+    reloads: int = 0
+    gave_up: bool = False
+    loss: float | None = None
+    sign_rate: float | None = None
+    discriminator_loss: float | None = None
+    generator_gradient: float | None = None
+    won_at: int | None = None
+    alike_at: int | None = None
+    diversity: float | None = None
+    precision: float | None = None
+    coverage: float | None = None
+    real_precision: float | None = None
+    real_coverage: float | None = None
+    modes_made: int | None = None
+    modes_there: int | None = None
+    modes: float | None = None
+    copying: Interval | None = None
+    memory: Interval | None = None
+    gained: float | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What ails a run.
+
+    verdict  the likeliest, one word of Verdict
+    sure     whether the evidence points one way
+    reasons  a sentence for each verdict that something speaks for, the likeliest first
+    missing  sentences: what could not be looked at
+    """
+
+    verdict: Verdict
+    sure: bool
+    reasons: Mapping[Verdict, str]
+    missing: tuple[str, ...] = ()
+
+
+def doctor(request: Doctor) -> Iterator[Event]:
+    """Look at a run. Tells the verdict, then the evidence; the last event is Finished.
+
+    raises UsageError   if it is no run, nothing was logged, or the held-out data do not suit
+           DataError    if the held-out data that were asked for can't be read
+    """
+    run = _opened(request.run)
+    signals = from_log(run.lines, run.planned, run.state)
+    weights, problems = _newest_weights(run)
+    yield from (Warned(problem) for problem in problems)
+    if weights is None:
+        yield Note("there are no weights to make samples with, so the log alone is looked at")
+    else:
+        signals = yield from _examined(request, run, weights, signals)
+    found = diagnose(signals)
+    yield Table("\n".join(_told(request.run, signals, found)), (), ())
+    yield Table("evidence", ("signal", "value", "healthy", ""), tuple(_rows(signals)))
+    measured = {name: value for name, value in asdict(signals).items() if value is not None}
+    yield Finished(
+        "doctor",
+        {
+            "verdict": found.verdict, "sure": found.sure, "run": str(request.run), "reasons": dict(found.reasons),
+            "missing": list(found.missing), "signals": measured,
+        },
+        tuple(_next(request.run, run, signals, found)),
+    )  # fmt: skip
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def diagnose(s: Signals) -> Diagnosis:
+    """The verdict on a run's signals: every ailment that something speaks for, the likeliest first."""
+    missing = tuple(_missing(s))
+    found = {verdict: reason for verdict, reason in _ailments(s).items() if reason}
+    if found:
+        verdict, *others = found
+        return Diagnosis(verdict, set(others) <= _FOLLOWS[verdict] and not _doubtful(s, verdict), found, missing)
+    if _is_well(s):
+        well = "the players are in balance, and the samples are varied, lie among the data and are no copies"
+        return Diagnosis("healthy", True, {"healthy": well}, missing)
+    return Diagnosis("unclear", False, {"unclear": "nothing is clearly wrong, nor is enough clearly right"}, missing)
+
+
+_FOLLOWS: dict[Verdict, set[Verdict]] = {
+    "diverged": set(),
+    "too little training": set(),
+    "over-fitting/memorising": {"discriminator overpowering"},
+    "discriminator overpowering": {"mode collapse", "too little training"},
+    "mode collapse": {"too little training"},
+}
+"""What each ailment brings about: to see that as well is no contradiction."""
+
+
+def _ailments(s: Signals) -> dict[Verdict, str]:
+    """Each ailment and what speaks for it, or "": the likeliest first."""
+    if broken := _divergence(s):
+        return {"diverged": broken}
+    if s.steps < FEWEST:
+        return {"too little training": f"{s.steps:,} steps are few: before {FEWEST:,}, samples and losses say little"}
+    found: dict[Verdict, str] = {"over-fitting/memorising": _over_fitting(s)}
+    # Samples that were varied until they became alike collapsed, and the discriminator had it easy from then on. Where
+    # the discriminator won first, or the samples never were varied, the generator got nothing to learn from.
+    if s.alike_at is not None and (s.won_at is None or s.alike_at <= s.won_at):
+        found["mode collapse"] = _collapse(s)
+    found["discriminator overpowering"] = _overpowering(s)
+    found.setdefault("mode collapse", _collapse(s))
+    return {**found, "too little training": _unripe(s)}
+
+
+def _divergence(s: Signals) -> str:
+    if s.gave_up:
+        return "losses or gradients were not finite again and again, and going back with a lower rate did not help"
+    if s.loss is not None and (s.loss > EXPLODED or not math.isfinite(s.loss)):
+        return f"losses have grown to {s.loss:,.3g}; a run that works stays below {EXPLODED:,.0f}"
+    if s.reloads:
+        return f"losses were not finite, and training went back to a checkpoint {_times(s.reloads)}"
+    return ""
+
+
+def _over_fitting(s: Signals) -> str:
+    if s.copying is not None and _high(s.copying):
+        return (
+            f"samples lie nearer to the training pictures than these lie to each other ({s.copying.value:.0%} of the "
+            "time, 50 % is natural): the generator copies"
+        )
+    if s.memory is not None and _high(s.memory):
+        return (
+            f"the discriminator scores training pictures above unseen ones {s.memory.value:.0%} of the time (50 % is "
+            "ideal): it learns them by heart"
+        )
+    return ""
+
+
+def _collapse(s: Signals) -> str:
+    if s.diversity is not None and s.diversity < COLLAPSED:
+        return f"samples are alike: the distance between two is {s.diversity:.2f} of that between real ones"
+    if s.precision is None or s.coverage is None or s.precision < ALIEN:
+        return ""
+    if s.modes is not None and s.modes < FEW_MODES:
+        even = s.modes * (s.modes_there or 1)
+        return f"samples keep to some of the data's kinds: as varied as {even:.1f} even ones, of {s.modes_there}"
+    if s.coverage < NARROW * s.precision:
+        return f"{s.precision:.0%} of the samples look real, but only {s.coverage:.0%} of the data are reached"
+    return ""
+
+
+def _overpowering(s: Signals) -> str:
+    if not _dominates(s.sign_rate, s.discriminator_loss):
+        return ""
+    assert s.sign_rate is not None and s.discriminator_loss is not None
+    return (
+        f"the discriminator tells {s.sign_rate:.1%} of the pairs apart at a loss of {s.discriminator_loss:.3f}, so the "
+        "generator learns next to nothing from it"
+    )
+
+
+def _dominates(sign_rate: float | None, loss: float | None) -> bool:
+    return sign_rate is not None and loss is not None and sign_rate > WINS and loss < LOSES
+
+
+def _unripe(s: Signals) -> str:
+    if s.precision is None or s.precision >= ALIEN:
+        return ""
+    return f"after {s.steps:,} steps only {s.precision:.0%} of the samples lie among the data"
+
+
+def _doubtful(s: Signals, verdict: Verdict) -> bool:
+    """Whether something speaks against the likeliest ailment, or what would rule out another was not seen."""
+    if verdict != "discriminator overpowering":
+        return False
+    harmless = s.precision is not None and s.precision >= ALIEN and not _collapse(s)
+    return harmless or (s.memory is None and s.epochs > MANY_PASSES)
+
+
+def _is_well(s: Signals) -> bool:
+    """Whether enough was seen. That nothing of it is amiss is known already."""
+    return None not in (s.loss, s.diversity, s.precision, s.coverage, s.copying)
+
+
+def _missing(s: Signals) -> Iterator[str]:
+    if s.precision is None:
+        yield "the samples could not be held against the data"
+    if s.memory is None and s.sign_rate is not None:
+        yield "whether the discriminator learns by heart is unknown without unseen pictures (--held-out)"
+    if s.memory is None and s.epochs > MANY_PASSES and _dominates(s.sign_rate, s.discriminator_loss):
+        yield f"after {s.epochs:,.0f} passes over the data, over-fitting may be why the discriminator wins"
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def from_log(lines: Sequence[Mapping[str, Any]], planned: int, state: str) -> Signals:
+    """What the log alone tells.
+
+    lines    of log.jsonl
+    planned  steps of the whole run; 0 where nobody knows
+    state    "finished", "stopped" or "running"
+    """
+    from limner.training.guard import RELOADS
+
+    trained = [line for line in lines if line["event"] == "train"]
+    guard = [line.get("action") for line in lines if line["event"] == "guard"]
+    last = trained[-math.ceil(len(trained) / 4) :]
+    count = next((line["data"]["count"] for line in lines if line["event"] == "start"), 0)
+    losses = [abs(value) for line in last for name, value in line.items() if name.endswith("_loss")]
+    steps = max((line.get("step", 0) for line in lines), default=0)
+    reloads = guard.count("reload")
+    return Signals(
+        state=state,
+        steps=steps,
+        planned=planned or steps,
+        epochs=trained[-1]["seen"] / count if trained and count else 0.0,
+        reloads=reloads,
+        gave_up="stop" in guard or (reloads >= RELOADS and state == "stopped"),
+        loss=max(losses, default=None),
+        sign_rate=_mean(last, "sign_rate"),
+        discriminator_loss=_mean(last, "discriminator_loss"),
+        generator_gradient=_mean(last, "generator_gradient"),
+        won_at=_won_at(trained),
+        alike_at=_alike_at([line for line in lines if line["event"] == "diversity"]),
+        diversity=next((line["ratio"] for line in reversed(lines) if line["event"] == "diversity"), None),
+    )
+
+
+def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [line[name] for line in lines if name in line]
+    return sum(values) / len(values) if values else None
+
+
+def _won_at(trained: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step from which on the discriminator overpowers, in means over windows of an eighth of the run."""
+    window = max(1, len(trained) // 8)
+    since = None
+    for start in range(0, len(trained), window):
+        some = trained[start : start + window]
+        wins = _dominates(_mean(some, "sign_rate"), _mean(some, "discriminator_loss"))
+        since = (some[0]["step"] if since is None else since) if wins else None
+    return since
+
+
+def _alike_at(watched: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step at which diversity was lost for good, having been there."""
+    varied = [line["step"] for line in watched if line["ratio"] >= COLLAPSED]
+    after = [line["step"] for line in watched if varied and line["step"] > varied[-1]]
+    return after[0] if after else None
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: Path
+    method: str
+    settings: Mapping[str, Any]
+    config: Mapping[str, Any]
+    lines: list[dict[str, Any]]
+    state: str
+
+    @property
+    def planned(self) -> int:
+        """Steps of the whole run; 0 where the log does not tell."""
+        if self.settings.get("steps"):
+            return int(self.settings["steps"])
+        chosen = catalog.settings(self.method).read(self.config)
+        count = next((line["data"]["count"] for line in self.lines if line["event"] == "start"), 0)
+        return -(-int(chosen.epochs * count) // chosen.batch)
+
+
+def _opened(folder: Path) -> _Run:
+    from limner.operations.train import read_config, split_choices
+    from limner.training.log import read_log
+
+    if not folder.exists():
+        there = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise UsageError(f"there is no run {folder}", nearest(folder.name, there))
+    if folder.is_file():
+        home = next((place for place in folder.parents if (place / "settings.json").is_file()), None)
+        hint = f"limner doctor {home}" if home else "give the folder that training wrote to"
+        raise UsageError(f"{folder} is a file, not a run folder", hint)
+    if not (folder / "settings.json").is_file():
+        raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
+    stored = read_config(folder)
+    method = stored.pop("method", None)
+    if not isinstance(method, str):
+        raise UsageError(f"{folder / 'settings.json'} names no method", "give the folder that training wrote to")
+    request, config = split_choices(method, stored, str(folder / "settings.json"))
+    lines = [line for line in read_log(folder / "log.jsonl") if isinstance(line, dict) and "event" in line]
+    if not lines:
+        raise UsageError(f"{folder} has no log of any training yet", f"limner train --resume {folder}")
+    finished = (folder / "model.safetensors").is_file()
+    state = "running" if _is_locked(folder) else "finished" if finished else "stopped"
+    return _Run(folder, method, request.model_dump(), config, lines, state)
+
+
+def _is_locked(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not (folder / ".lock").is_file():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder, that may be read only
+        return False
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Networks in evaluation mode, the averaged ones in place.
+
+    data     the manifest of what they learned from, as plain values
+    broken   steps that were skipped on the way
+    earlier  the same run's networks as the oldest kept checkpoint has them
+    """
+
+    method: Generate
+    data: Mapping[str, Any]
+    broken: int
+    earlier: Generate | None
+
+
+def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
+    """From the newest whole checkpoint, else from the model; and a sentence for each file that is damaged."""
+    from limner.core.tensorfile import read_tensors
+    from limner.models.model import load
+    from limner.training.checkpoint import KIND, Checkpoint, load_newest, newest_first
+
+    folder = run.folder / "checkpoints"
+    found, problems = load_newest(folder)
+    if found is None:
+        path = run.folder / "model.safetensors"
+        if not path.is_file():
+            return None, problems
+        try:
+            model = load(path)
+        except ModelError as error:
+            return None, [*problems, error.message]
+        return _Weights(_generating(model.method, run), model.header["data"], 0, None), problems
+    earlier = None
+    oldest = newest_first(folder)[-1]
+    if oldest != found.path:
+        try:
+            earlier = _built(run, Checkpoint(oldest, *read_tensors(oldest, KIND)))
+        except ModelError as error:
+            problems.append(error.message)
+    skipped = int(found.header["guard"]["skipped"])
+    return _Weights(_built(run, found), found.header["data"], skipped, earlier), problems
+
+
+def _built(run: _Run, found: Any) -> Generate:
+    from torch import nn
+
+    from limner.core.tensorfile import load_into
+    from limner.data.dataset import Manifest
+    from limner.models.model import build
+
+    manifest = Manifest.read(found.header["data"], str(found.path))
+    method = build(run.method, run.config, manifest.signal, str(run.folder / "settings.json"))
+    made = _generating(method, run)
+    load_into(made, _under("method.", found.tensors), found.path)
+    averaged = nn.ModuleDict({name: made.get_submodule(name) for name in made.averaged})
+    load_into(averaged, _under("average.", found.tensors), found.path)
+    return made
+
+
+def _generating(method: Any, run: _Run) -> Generate:
+    from limner.tasks.generate import Generate
+
+    if not isinstance(method, Generate):
+        raise UsageError(
+            f"{run.folder} is a run of {run.method}, which does not make things out of noise",
+            "limner doctor looks at runs of methods that generate",
+        )
+    return method.eval()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+# --- the samples ------------------------------------------------------------------------------------------------------
+
+
+def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -> Generator[Event, None, Signals]:
+    """What samples tell, held against the data; the log's signals alone where the data are not there any more."""
+    import torch
+
+    from limner.data.sources import open_data
+    from limner.training.world import pick_device
+
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    signals = replace(signals, broken=weights.broken)
+    chosen = run.settings
+    channels = {"auto": None, "grey": 1, "colour": 3}[chosen["colour"]]
+    try:
+        data = yield from open_data(chosen["data"], size=chosen["size"], channels=channels, fit=chosen["fit"])
+    except LimnerError as error:
+        yield Warned(f"the run's data cannot be opened: {error.message}")
+        return signals
+    if data.manifest.sha256 != weights.data["sha256"]:
+        yield Warned(f"{chosen['data']} has changed since the run: the samples cannot be held against it")
+        return signals
+    if len(data) < 2 * _FEW:
+        yield Warned(f"{len(data)} samples of data are too few to hold made ones against; {2 * _FEW} are needed")
+        return signals
+    method = weights.method.to(pick_device(request.device))
+    seen = yield from _unseen(request, run, data)
+    return _compared(request, replace(signals, diversity=None), data, seen, method, weights.earlier)
+
+
+_FEW = 20
+
+
+def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None, Dataset | None]:
+    """Real data that the run did not learn from, if there are any."""
+    from limner.data.sources import open_data
+
+    signal = data.signal
+    shape: dict[str, Any] = {}
+    if signal.rank == 2 and signal.size[0] == signal.size[1]:
+        shape = {"size": signal.size[0], "channels": signal.channels, "fit": run.settings["fit"]}
+    source = request.held_out or str(run.settings["data"])
+    try:
+        held_out = yield from open_data(source, **shape, split="test")
+    except LimnerError:
+        if request.held_out is None:
+            return None
+        held_out = yield from open_data(source, **shape)
+    if held_out.manifest.sha256 == data.manifest.sha256:
+        raise UsageError(f"the run learned from {source}, so it is not held out", "give real data that it never saw")
+    if held_out.signal.shape != signal.shape:
+        raise UsageError(
+            f"{source} holds {held_out.signal.describe()}, and the run learned {signal.describe()}",
+            "give data of the same kind",
+        )
+    return held_out
+
+
+def _compared(
+    request: Doctor, signals: Signals, data: Dataset, unseen: Dataset | None, method: Generate, earlier: Generate | None
+) -> Signals:
+    import torch
+
+    from limner.core.random import generator, permutation
+    from limner.metrics.diversity import diversity_ratio
+    from limner.metrics.neighbours import nearest as neighbours
+    from limner.metrics.prdc import prdc
+    from limner.metrics.ranks import roc_auc
+
+    order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
+    count = min(request.samples, len(data) // 2)
+    z = torch.randn(request.samples, method.latent, generator=generator(request.seed, "doctor", "fake"))
+    fake = method.draw(z)
+    real, small = data.take(order[: 2 * count])["x"], _small(fake)
+    training = torch.cat([_small(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
+    half, other = training[:count], training[count : 2 * count]
+    near = prdc(half, small[:count])
+    natural = prdc(half, other)
+    distance, which = neighbours(small, training)
+    among = neighbours(training[: request.samples], training, k=2)[0][:, 1]
+    before = None if earlier is None else prdc(half, _small(earlier.draw(z))[:count]).coverage.value
+    signals = replace(
+        signals,
+        diversity=diversity_ratio(fake[:count], real[:count]),
+        precision=near.precision.value,
+        coverage=near.coverage.value,
+        real_precision=natural.precision.value,
+        real_coverage=natural.coverage.value,
+        copying=roc_auc(among, distance[:, 0], request.seed),
+        gained=None if before is None else near.coverage.value - before,
+        **_modes(data, fake, order, which[:, 0]),
+    )
+    if unseen is None:
+        return signals
+    others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
+    known = _judged(method, data.take(order[: request.samples])["x"])
+    new = _judged(method, unseen.take(others)["x"])
+    return replace(signals, memory=None if known is None or new is None else roc_auc(known, new, request.seed))
+
+
+def _small(x: Tensor) -> Tensor:
+    """Flat vectors of at most 16 px a side, so that shapes count and fine noise does not.
+
+    x       (N, C, *size)
+    returns (N, D)
+    """
+    from torch.nn.functional import interpolate
+
+    if x.dim() > 2 and max(x.shape[2:]) > _PX:
+        x = interpolate(x, size=[min(extent, _PX) for extent in x.shape[2:]], mode="area")
+    return x.flatten(1)
+
+
+def _modes(data: Dataset, fake: Tensor, order: Any, which: Tensor) -> dict[str, Any]:
+    """Which modes the samples lie in: counted in a known mixture, else the classes of the nearest training samples."""
+    import torch
+
+    from limner.data.builtin.mixtures import GRID, RING
+    from limner.metrics import modes
+
+    mixture = {"ring": RING, "grid": GRID}.get(data.manifest.name) if data.signal.rank == 0 else None
+    if mixture is not None:
+        there = len(mixture.centres)
+        found = modes.mixture(fake * data.manifest.scale, torch.tensor(mixture.centres), mixture.std)
+    elif data.labels is not None and len(data.manifest.classes) > 1:
+        there = len(data.manifest.classes)
+        labels = torch.from_numpy(data.labels[order])
+        found = modes.classes(labels[which], there, torch.bincount(labels, minlength=there))
+    else:
+        return {}
+    return {"modes": math.exp(-found.reverse_kl), "modes_made": found.captured, "modes_there": there}
+
+
+def _judged(method: Generate, x: Tensor) -> Tensor | None:
+    """(N,) the discriminator's scores; None where the method has none."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [method.judge(part.to(method.device)) for part in x.split(250)]
+    found = [part.float().cpu() for part in parts if part is not None]
+    return torch.cat(found) if found else None
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+ADVICE: dict[Verdict, str] = {
+    "healthy": "nothing to mend; how good the samples are is for limner evaluate to say",
+    "mode collapse": "slow the generator down and let the optimisers forget faster (β1 .5), or try another seed",
+    "discriminator overpowering": "slow the discriminator down, so that the generator can follow",
+    "over-fitting/memorising": "more pictures help most; else stop earlier, or make the networks narrower",
+    "diverged": "lower both learning rates by 10, or look for what is odd in the data",
+    "too little training": "train longer before judging",
+    "unclear": "train longer, and give unseen pictures with --held-out, then ask again",
+}
+"""What to do about each verdict."""
+
+
+def _told(folder: Path, s: Signals, found: Diagnosis) -> Iterator[str]:
+    mixed = "" if found.sure else " (the evidence is mixed)"
+    yield f"{folder}, {s.state} at step {s.steps:,} of {s.planned:,}: {found.verdict}{mixed if found.reasons else ''}"
+    for verdict, reason in found.reasons.items():
+        yield f"  {reason}" if len(found.reasons) == 1 else f"  {verdict}: {reason}"
+    yield from (f"  not known: {sentence}" for sentence in found.missing)
+    yield f"  what helps: {ADVICE[found.verdict]}"
+
+
+def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
+    """(signal, value, what healthy looks like, "off" where it is not), of all that was measured."""
+    faults = f"{s.broken} steps skipped, went back {_times(s.reloads)}"
+    yield _row("steps", f"{s.steps:,}, {s.epochs:,.1f} passes over the data", f"{FEWEST:,} or more", s.steps >= FEWEST)
+    yield _row("losses that are not finite", faults, "none", not (s.broken or s.reloads))
+    if s.loss is not None:
+        yield _row("largest loss", f"{s.loss:.3g}", f"below {EXPLODED:,.0f}", s.loss <= EXPLODED)
+    if s.sign_rate is not None:
+        yield _row(
+            "pairs the discriminator ranks rightly", f"{s.sign_rate:.1%}", f"below {WINS:.0%}", s.sign_rate <= WINS
+        )
+    if s.discriminator_loss is not None:
+        value, good = f"{s.discriminator_loss:.3g}", s.discriminator_loss >= LOSES
+        yield _row("loss of the discriminator", value, f"above {LOSES:g}", good)
+    if s.generator_gradient is not None:
+        yield _row("gradient of the generator", f"{s.generator_gradient:.3g}", "not 0", s.generator_gradient > 1e-6)
+    if s.diversity is not None:
+        yield _row("diversity", f"{s.diversity:.2f}", f"above {COLLAPSED:g}; real 1.00", s.diversity >= COLLAPSED)
+    if s.modes is not None and s.modes_there is not None:
+        value = f"{s.modes_made} of {s.modes_there}, worth {s.modes * s.modes_there:.1f} even ones"
+        yield _row("modes or classes", value, f"worth {FEW_MODES * s.modes_there:.1f} or more", s.modes >= FEW_MODES)
+    if s.precision is not None and s.coverage is not None:
+        healthy = f"above {ALIEN:.0%}; real {s.real_precision:.0%}"
+        yield _row("samples among the data (precision)", f"{s.precision:.0%}", healthy, s.precision >= ALIEN)
+        least = NARROW * max(s.precision, ALIEN)
+        healthy = f"above {least:.0%}; real {s.real_coverage:.0%}"
+        yield _row("data that samples reach (coverage)", f"{s.coverage:.0%}", healthy, s.coverage >= least)
+    if s.gained is not None:
+        yield _row("coverage gained since the oldest checkpoint", f"{100 * s.gained:+.0f} points", "any", True)
+    if s.copying is not None:
+        yield _row(
+            "samples nearer to training data than natural", _share(s.copying), "50 % or less", not _high(s.copying)
+        )
+    if s.memory is not None:
+        yield _row("training scored above unseen", _share(s.memory), "about 50 %", not _high(s.memory))
+
+
+def _row(name: str, value: str, healthy: str, good: bool) -> tuple[str, str, str, str]:
+    return name, value, healthy, "" if good else "off"
+
+
+def _high(figure: Interval) -> bool:
+    return figure.low > BY_HEART
+
+
+def _share(figure: Interval) -> str:
+    return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str]:
+    """Commands that are worth trying, the best first."""
+    again, onwards = f"limner train --config {folder}", f"limner train --resume {folder}"
+    more = f"{onwards} --steps {max(5 * FEWEST, 2 * s.steps)}"
+    longer = onwards if s.state == "stopped" and s.planned >= FEWEST else more
+    players = _players(run)
+    if s.state == "running":
+        yield f"limner doctor {folder}"
+        return
+    match found.verdict:
+        case "healthy":
+            model = folder / "model.safetensors"
+            yield f"limner evaluate {model} --data {run.settings['data']}" if s.state == "finished" else onwards
+            if s.state == "finished" and s.gained is not None and s.gained > RISING:
+                yield more
+        case "mode collapse":
+            calmer = {f"{name}.beta1": 0.5 for name, adam in players.items() if adam.beta1 > 0.5}
+            slower = {"generator.lr": players["generator"].lr / 2} if "generator" in players else {}
+            yield f"{again} {_flags({**slower, **calmer})}".rstrip()
+            yield f"{again} --seed {run.settings['seed'] + 1}"
+        case "discriminator overpowering":
+            if run.config.get("loss") == "minimax":
+                yield f"{again} --loss non_saturating"
+            if {"generator", "discriminator"} <= players.keys():
+                rate = min(players["discriminator"].lr / 4, players["generator"].lr)
+                yield f"{again} {_flags({'discriminator.lr': rate})}"
+            if s.memory is None:
+                yield f"limner doctor {folder} --held-out FOLDER"
+        case "over-fitting/memorising":
+            yield f"limner prepare MORE_PICTURES --out {folder.name}-data"
+            yield f"{again} --steps {max(FEWEST, s.steps // 4)}"
+        case "diverged":
+            yield f"{again} {_flags({f'{name}.lr': adam.lr / 10 for name, adam in players.items()})}"
+        case "too little training":
+            yield longer
+        case "unclear":
+            yield longer
+            if s.memory is None:
+                yield f"limner doctor {folder} --held-out FOLDER"
+
+
+def _players(run: _Run) -> dict[str, Adam]:
+    """How each player moved, with what the data decided filled in."""
+    from limner.core.config import Adam
+    from limner.data.dataset import Manifest
+
+    chosen = catalog.settings(run.method).read(run.config)
+    data = next((line["data"] for line in run.lines if line["event"] == "start"), None)
+    settled = chosen if data is None else chosen.settle(Manifest.read(data).signal)
+    return {name: value for name, value in settled if isinstance(value, Adam)}
+
+
+def _flags(values: Mapping[str, float]) -> str:
+    return " ".join(f"--{name} {value:.3g}" for name, value in values.items())

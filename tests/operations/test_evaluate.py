@@ -1,0 +1,328 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import limner
+from limner.core.errors import DataError, UsageError
+from limner.core.events import Finished, Progress, Saved, Table, Warned
+from limner.data.cache import finish
+from limner.data.images import save_picture
+from limner.data.sources import open_data
+from limner.operations.evaluate import Evaluate, evaluate
+
+KEYS = {
+    "kind", "format", "limner", "date", "title", "lead", "names", "columns", "subject", "data", "features", "protocol",
+    "notes", "figures", "classes", "memorisation", "discriminator", "speed", "training", "machine", "seconds",
+    "command",
+}  # fmt: skip
+ROW = {"kind", "name", "better", "says", "value", "low", "high", "range", "real", "seeds"}
+QUICK = {"samples": 120, "features": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A GAN that has hardly begun, on scikit-learn's 8×8 digits."""
+    folder = tmp_path_factory.mktemp("runs") / "gan"
+    for _ in limner.train("gan", data="digits", steps=30, width=8, batch=16, threads=1, out=folder):
+        pass
+    return folder
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """The run in a place of its own, where a report may lie beside it."""
+    return shutil.copytree(run, tmp_path / "gan")
+
+
+@pytest.fixture
+def cats(tmp_path):
+    return pictures(tmp_path / "cats", 0)
+
+
+def pictures(folder, seed, count=40, side=12, channels=3):
+    luck = np.random.default_rng(seed)
+    for i in range(count):
+        coarse = luck.integers(0, 256, (channels, 4, 4), dtype=np.uint8)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_picture(coarse.repeat(side // 4, 1).repeat(side // 4, 2), folder / f"{i:03d}.png")
+    return folder
+
+
+def go(**choices):
+    return list(evaluate(Evaluate.read(choices)))
+
+
+def rows_of(report):
+    return {row["kind"]: row for row in report["figures"]}
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def check_page(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "http:" not in text and "https:" not in text and "<script" not in text and "<link" not in text
+    assert "@import" not in text and not re.search(r"url\(", text)
+    return text
+
+
+# --- known answers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_beside_itself_is_perfect(cats, tmp_path):
+    twin = shutil.copytree(cats, tmp_path / "twin")
+    go(what=(str(cats), str(twin)), out="report", features="tiny")
+    rows = rows_of(read(tmp_path / "report"))
+    assert rows["fd"]["name"] == "FD-tiny" and rows["fd"]["value"] == pytest.approx(0, abs=1e-6)
+    assert rows["coverage"]["value"] == rows["precision"]["value"] == rows["recall"]["value"] == 1
+    assert rows["diversity"]["value"] == pytest.approx(1)
+    check_page(tmp_path / "report")
+
+
+def test_other_pictures_are_further_away(cats, tmp_path):
+    dogs = pictures(tmp_path / "dogs", 1)
+    dark = tmp_path / "dark"
+    for i in range(40):
+        dark.mkdir(exist_ok=True)
+        save_picture(np.full((3, 12, 12), i, np.uint8), dark / f"{i}.png")
+    go(what=(str(dogs), str(cats)), out="near", features="tiny")
+    go(what=(str(dark), str(cats)), out="far", features="tiny")
+    near, far = rows_of(read(tmp_path / "near")), rows_of(read(tmp_path / "far"))
+    assert far["fd"]["value"] > 3 * near["fd"]["value"]
+    assert far["coverage"]["value"] < near["coverage"]["value"]
+    assert far["diversity"]["value"] < 0.5
+
+
+def test_a_model_that_returns_training_pictures_copies(copied, monkeypatch):
+    """By an index taken from the noise, so every part of the report sees the same copier."""
+    data = finish(open_data("digits"))
+
+    def generate(self, z, label=None):
+        return data.take((z[:, 0].abs() * 1e4).long().numpy() % len(data))["x"]
+
+    monkeypatch.setattr("limner.methods.gan.GAN.generate", generate)
+    go(what=str(copied), **QUICK)
+    report = read(copied / "evaluation")
+    assert report["memorisation"]["identical"] == 1
+    assert rows_of(report)["copying"]["value"] > 0.99
+    assert rows_of(report)["fd"]["value"] < 3 * rows_of(report)["fd"]["real"]["value"]
+
+
+def test_real_pictures_do_not_look_copied(tmp_path):
+    """Two folders drawn from one distribution: a sample is as near to the other folder as its own pictures are."""
+    luck = np.random.default_rng(5)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(luck.integers(0, 256, (150, 1, 2, 2), dtype=np.uint8)):
+            save_picture(picture.repeat(4, 1).repeat(4, 2), tmp_path / name / f"{i:03d}.png")
+    go(what=("a", "b"), out="report", features="tiny", metrics=("memorisation",))
+    row = rows_of(read(tmp_path / "report"))["copying"]
+    assert row["low"] < 0.5 < row["high"]
+
+
+def test_points_are_judged_by_their_modes(tmp_path, monkeypatch):
+    for _ in limner.train("gan", data="ring", steps=2, width=8, batch=16, threads=1, out="ring"):
+        pass
+    ring = finish(open_data("ring", split="test"))
+
+    def generate(self, z, label=None):
+        return ring.take((z[:, 0].abs() * 1e5).long().numpy() % len(ring))["x"]
+
+    monkeypatch.setattr("limner.methods.gan.GAN.generate", generate)
+    events = go(what="ring", samples=1500)
+    rows = rows_of(read(tmp_path / "ring" / "evaluation"))
+    # Of a normal distribution in the plane, 1 − exp(−9/2) lies within 3 standard deviations.
+    assert rows["high_quality"]["value"] == pytest.approx(1 - np.exp(-4.5), abs=0.01)
+    assert rows["modes"]["value"] == 8 and rows["energy"]["value"] < 0.1
+    assert isinstance(events[-1], Finished)
+    check_page(tmp_path / "ring" / "evaluation")
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_model(copied):
+    events = go(what=str(copied), **QUICK)
+    folder = copied / "evaluation"
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json"]
+    report = read(folder)
+    assert set(report) == KEYS and report["format"] == 1
+    assert all(set(row) == ROW for row in report["figures"])
+    assert report["features"] == {"name": "tiny", "sha256": report["features"]["sha256"]}
+    assert report["protocol"]["samples"] == 120 and report["command"].startswith("limner evaluate ")
+    assert report["data"]["licence"] == "BSD-3-Clause" and report["training"]["steps"] == 30
+    assert report["speed"]["images_per_second"] > 0
+    kinds = list(rows_of(report))
+    assert kinds[0] == "fd" and {"coverage", "diversity", "copying"} <= set(kinds)
+    assert report["discriminator"]["counts"] == {"training": 1797, "unseen": 0, "samples": 120}
+    table = next(event for event in events if isinstance(event, Table))
+    assert table.columns == ("figure", "this model", "real data", "direction")
+    assert any("no held-out part" in note for note in table.notes)
+    assert [e.left for e in events if isinstance(e, Progress)][-1] >= 0
+    text = check_page(folder)
+    for heading in ("Every figure", "From one noise to another", "Is it copying?", "The discriminator", "Training",
+                    "Speed and memory of sampling", "How this was measured", "To make this page again"):  # fmt: skip
+        assert heading in text
+    assert isinstance(events[-2], Saved) and isinstance(events[-1], Finished)
+
+
+def test_the_same_request_gives_the_same_figures(copied):
+    go(what=str(copied), out="a", **QUICK)
+    go(what=str(copied / "model.safetensors"), out="b", **QUICK)
+    a, b = read(Path("a")), read(Path("b"))
+    assert a["figures"] == b["figures"] and a["discriminator"] == b["discriminator"]
+
+
+def test_several_seeds_give_mean_and_spread(copied):
+    go(what=str(copied), seeds=2, metrics=("fd",), **QUICK)
+    row = rows_of(read(copied / "evaluation"))["fd"]
+    assert len(row["seeds"]) == 2 and row["seeds"][0] != row["seeds"][1]
+    assert row["value"] == pytest.approx(sum(row["seeds"]) / 2)
+    assert row["high"] - row["value"] == pytest.approx(abs(row["seeds"][0] - row["seeds"][1]) / 2**0.5)
+    assert row["range"] == "1 standard deviation, 2 seeds"
+
+
+def test_only_the_metrics_that_were_asked_for(copied):
+    go(what=str(copied), metrics=("prdc", "diversity"), **QUICK)
+    report = read(copied / "evaluation")
+    assert list(rows_of(report)) == ["precision", "recall", "density", "coverage", "diversity"]
+    assert report["memorisation"] is None and report["discriminator"] is None
+
+
+def test_names_from_files_are_escaped(tmp_path):
+    nasty = pictures(tmp_path / "<img src=x onerror=alert(1)>", 0, count=12)
+    plain = pictures(tmp_path / "plain", 1, count=12)
+    go(what=(str(nasty), str(plain)), out="report", features="tiny")
+    assert "<img src=x" not in check_page(tmp_path / "report")
+
+
+def test_what_is_kept_does_not_grow(copied, monkeypatch):
+    """However many samples are asked for, few are alive at once."""
+    alive = []
+    from limner.operations import evaluate as operation
+
+    sample = operation._Evaluation._sample
+
+    def watched(self, cloud, *rest, **more):
+        for event in sample(self, cloud, *rest, **more):
+            alive.append(sum(map(len, self.seen.first)) + sum(map(len, self.seen.classes.values())))
+            assert len(cloud.kept.rows) <= cloud.kept.capacity
+            yield event
+
+    monkeypatch.setattr(operation._Evaluation, "_sample", watched)
+    monkeypatch.setattr("limner.metrics.figures.KEPT", 200)
+    monkeypatch.setattr(operation, "_QUERIES", 100)
+    go(what=str(copied), samples=3000, features="tiny", metrics=("fd",))
+    assert max(alive, default=0) <= 100 + 10 * 12
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def said(kind, **choices):
+    with pytest.raises(kind) as caught:
+        go(**choices)
+    return caught.value.message, caught.value.hint
+
+
+def test_an_empty_folder(cats, tmp_path):
+    (tmp_path / "empty").mkdir()
+    message, _ = said(DataError, what=("empty", str(cats)), features="tiny")
+    assert message.startswith("no images in empty (found 0 of ")
+
+
+def test_pictures_of_other_sizes(cats, tmp_path):
+    pictures(tmp_path / "large", 0, side=20, channels=1)
+    assert said(UsageError, what=("large", "cats"), features="tiny") == (
+        "large holds 20×20 px, grey, and cats holds 12×12 px, colour",
+        "bring both to one size with --size 12, or to the same channels first: limner prepare PICTURES --colour grey",
+    )
+    pictures(tmp_path / "tall", 3, side=20)
+    go(what=("tall", "cats"), features="tiny", size=12, out="report")
+
+
+def test_nothing_to_compare_with(cats):
+    assert said(UsageError, what=("cats",)) == (
+        "cats is no model, and there is nothing to compare its pictures with",
+        "limner evaluate cats OTHER, or give a model file",
+    )
+    assert said(UsageError, what=("cats", "cats"), data="digits") == (
+        "two sets of pictures need no --data", "leave it out",
+    )  # fmt: skip
+
+
+def test_an_existing_report(copied):
+    (copied / "evaluation").mkdir()
+    (copied / "evaluation" / "report.html").write_text("mine")
+    assert said(UsageError, what=str(copied)) == (
+        f"{copied / 'evaluation'} exists already", "give another --out, or --force to overwrite it",
+    )  # fmt: skip
+    go(what=str(copied), force=True, metrics=("diversity",), **QUICK)
+    assert "mine" not in (copied / "evaluation" / "report.html").read_text()
+
+
+def test_a_model_of_another_verb(copied, monkeypatch):
+    class Other(torch.nn.Module):
+        pass
+
+    real = limner.load(copied / "model.safetensors")
+    real.method = Other()
+    monkeypatch.setattr("limner.models.model.load", lambda path: real)
+    monkeypatch.setattr(type(real), "to", lambda self, device: self)
+    file = copied / "model.safetensors"
+    assert said(UsageError, what=str(file)) == (
+        f"{file} is a gan model, which does not make pictures out of noise",
+        "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
+    )
+
+
+def test_data_of_another_shape(copied, cats, tmp_path):
+    pictures(tmp_path / "wide", 0)
+    save_picture(np.zeros((3, 8, 16), np.uint8), tmp_path / "wide" / "x.png")
+    file = copied / "model.safetensors"
+    message, hint = said(UsageError, what=str(file), data="ring", features="tiny")
+    assert (message, hint) == ("'ring' holds points, which have no size in px", "leave --size out")
+
+
+def test_data_that_it_did_not_learn_from(copied, cats):
+    events = go(what=str(copied), data="cats", metrics=("diversity",), **QUICK)
+    assert [e.text for e in events if isinstance(e, Warned)][-1:] == [
+        f"cats is not what {copied / 'model.safetensors'} learned from: its pictures differ, so copying can't be seen"
+    ]
+
+
+def test_an_unfinished_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    message, _ = said(UsageError, what="run")
+    assert message == "the run run has not finished: it has no model.safetensors yet"
+
+
+def test_a_misspelt_metric():
+    message, _ = said(UsageError, what="x", metrics=("fid",))
+    assert message.startswith("setting 'metrics.0'")
+
+
+def test_an_interruption_leaves_nothing(copied):
+    events = evaluate(Evaluate.read({"what": str(copied), **QUICK}))
+    for event in events:
+        if isinstance(event, Table):
+            break
+    events.close()
+    assert not (copied / "evaluation").exists()
+
+
+def test_a_page_that_fails_leaves_nothing(copied, monkeypatch):
+    def broken(record, panels):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("limner.reports.evaluation.evaluation_page", broken)
+    with pytest.raises(RuntimeError):
+        go(what=str(copied), metrics=("diversity",), **QUICK)
+    assert not (copied / "evaluation").exists()
