@@ -24,7 +24,7 @@ check: lint test
 # A run that was interrupted is gone on with; a finished one is kept.
 runs/demo/model.safetensors: | $(STAMP)
 	@if [ -f runs/demo/settings.json ]; then $(RUN)limner train --resume runs/demo; \
-	else $(RUN)limner train dcgan --data mnist --epochs 4 --out runs/demo; fi
+	else $(RUN)limner train --config examples/demo.toml --out runs/demo; fi
 
 runs/demo/samples.png: runs/demo/model.safetensors
 	@$(RUN)limner sample $< --count 64 --out $@ --force

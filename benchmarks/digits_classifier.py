@@ -2,7 +2,7 @@
 
 python benchmarks/digits_classifier.py
 
-Minutes on one core. The same seed on the same machine gives the same weights. Weights that miss 99.3 % are refused.
+Minutes on two cores. The same seed on the same machine gives the same weights. Weights that miss 99.3 % are refused.
 """
 
 import argparse
@@ -44,8 +44,6 @@ def augmented(x: Tensor, luck: torch.Generator) -> Tensor:
 def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -> Digits:
     """The network after training: SGD with Nesterov momentum, the rate rising then falling to 0 (one cycle).
 
-    Labels are not smoothed: a network taught to be unsure lowers the Inception Score of real digits.
-
     samples (N, 1, 28, 28)  uint8
     labels  (N,)            int64
     """
@@ -66,7 +64,7 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
         for step in range(steps):
             chosen = order[step * batch : (step + 1) * batch]
             x = augmented(samples[chosen].float() / 127.5 - 1, luck).contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(network.classify(x), labels[chosen])
+            loss = F.cross_entropy(network.classify(x), labels[chosen], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -76,9 +74,30 @@ def train(samples: Tensor, labels: Tensor, epochs: int, batch: int, seed: int) -
     return network.to(memory_format=torch.contiguous_format)
 
 
+def calibrate(network: Digits, samples: Tensor, labels: Tensor, seed: int) -> float:
+    """Makes the network as sure as it is right, by one factor on all logits. Features and answers stay as they are.
+
+    Smoothed labels teach it to be unsure, which would lower the Inception Score of real digits. The factor is the one
+    under which 10,000 training images, moved about as in training, are likeliest.
+
+    returns the factor
+
+    Source: Guo et al. 2017, arXiv:1706.04599 (temperature scaling)
+    """
+    x = augmented(samples[:10_000].float() / 127.5 - 1, generator(seed, "calibrate"))
+    logits = torch.cat([network.classify(part) for part in x.split(500)]).double()
+    low, high = 0.1, 20.0
+    for _ in range(60):  # The loss is convex in the factor: its slope tells on which side the least lies.
+        factor = torch.tensor((low + high) / 2, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(F.cross_entropy(logits * factor, labels[:10_000]), factor)
+        low, high = (low, factor.item()) if slope > 0 else (factor.item(), high)
+    network.head.weight.mul_(low)
+    network.head.bias.mul_(low)
+    return low
+
+
 def accuracy(network: Digits, samples: Tensor, labels: Tensor) -> float:
     """Share of pictures that the network reads rightly."""
-    network.freeze("")
     right = sum(
         int((network.classify(x.float() / 127.5 - 1).argmax(1) == y).sum())
         for x, y in zip(samples.split(500), labels.split(500), strict=True)
@@ -89,8 +108,10 @@ def accuracy(network: Digits, samples: Tensor, labels: Tensor) -> float:
 def run(chosen: argparse.Namespace, fit: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> int:
     """Trains, prints the accuracy, and writes the weights if they are good enough."""
     network = train(*fit, chosen.epochs, chosen.batch, chosen.seed)
+    network.freeze("")
+    factor = calibrate(network, *fit, chosen.seed)
     share = accuracy(network, *test)
-    print(f"test accuracy: {share:.2%} of {len(test[0])} images")
+    print(f"test accuracy: {share:.2%} of {len(test[0])} images (logits times {factor:.3f})")
     if share < NEEDED:
         print(f"error: {NEEDED:.1%} is needed; the weights were not written")
         return 1
@@ -119,10 +140,10 @@ def loaded(split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--epochs", type=int, default=4)
+    arguments.add_argument("--epochs", type=int, default=10)
     arguments.add_argument("--batch", type=int, default=128)
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--out", type=Path, default=WEIGHTS)
     chosen = arguments.parse_args()
     torch.set_num_threads(chosen.threads)

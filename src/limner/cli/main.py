@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "train",
     "sample": "sample",
+    "evaluate": "evaluate",
+    "compare": "compare",
     "prepare": "prepare",
     "list": "show:listing",
     "show": "show",

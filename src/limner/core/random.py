@@ -24,6 +24,13 @@ def generator(seed: int, *name: Part) -> torch.Generator:
     return torch.Generator().manual_seed(stream(seed, *name))
 
 
+def normal(seed: int, rows: int, columns: int, *name: Part) -> torch.Tensor:
+    """(rows, columns) standard normal float32 of the named stream; the first rows do not depend on how many follow."""
+    drawn = np.random.Generator(np.random.PCG64(stream(seed, *name)))
+    # Torch fills in blocks, so that its last numbers depend on the count; NumPy draws one after the other.
+    return torch.from_numpy(drawn.standard_normal((rows, columns), dtype=np.float32))
+
+
 def permutation(seed: int, count: int, *name: Part) -> np.ndarray:
     """An order of `count` things, int64 (count,), for the named stream."""
     return np.random.Generator(np.random.PCG64(stream(seed, *name))).permutation(count)

@@ -9,7 +9,7 @@ import torch
 from limner.core import catalog
 from limner.core.errors import UsageError
 from limner.core.method import Method
-from limner.core.random import generator
+from limner.core.random import normal
 from limner.core.signal import Signal
 from limner.core.tensorfile import load_into, read_header, read_tensors, write_tensors
 from limner.models.pictures import Pictures
@@ -56,7 +56,7 @@ class Model:
 
     def noise(self, count: int, seed: int) -> torch.Tensor:
         """The (count, latent) noise of a seed; the first rows do not depend on the count."""
-        return torch.randn(count, self._generating().latent, generator=generator(seed, "sample"))
+        return normal(seed, count, self._generating().latent, "sample")
 
     def decode(self, z: torch.Tensor, label: int | None = None, recipe: Mapping[str, Any] | None = None) -> Pictures:
         """Make pictures of given noise.

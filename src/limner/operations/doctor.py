@@ -66,12 +66,18 @@ ALIEN = 0.1
 WINS, LOSES = 0.99, 0.1
 """The discriminator overpowers where it ranks more pairs rightly than the first and its loss is below the second, over
 the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36."""
+VANISHED = 1e-3
+"""Norm of the generator's gradient below which it has stopped: 0.0000 in a saturated game, .04-70 in all others."""
+FASTER = 5.0
+"""Discriminator's learning rate over the generator's beyond which it runs away: 1 in healthy runs, and up to 4 is usual
+practice; 200 was measured to overpower."""
 BY_HEART = 0.6
 """Chance of knowing training from unseen pictures whose interval lies above this: .5 is ideal, healthy .36-.54."""
 MANY_PASSES = 50
 """Passes over the data from which on a discriminator may win because it knows its pictures by heart."""
 RISING = 0.05
 """Coverage gained between the oldest kept checkpoint and the newest that means that more training still helps."""
+_FEW = 20
 _TRAINING = 10_000
 _PX = 16
 
@@ -91,6 +97,7 @@ class Signals:
     sign_rate           share of pairs that the discriminator ranked rightly, over the last quarter
     discriminator_loss  over the last quarter
     generator_gradient  its norm, over the last quarter
+    rate_ratio          the discriminator's learning rate over the generator's
     won_at              step from which on the discriminator overpowered
     alike_at            step at which the samples became alike, having been varied before
     diversity           mean distance between samples over that between real ones
@@ -117,6 +124,7 @@ class Signals:
     sign_rate: float | None = None
     discriminator_loss: float | None = None
     generator_gradient: float | None = None
+    rate_ratio: float | None = None
     won_at: int | None = None
     alike_at: int | None = None
     diversity: float | None = None
@@ -155,12 +163,14 @@ def doctor(request: Doctor) -> Iterator[Event]:
            DataError    if the held-out data that were asked for can't be read
     """
     run = _opened(request.run)
-    signals = from_log(run.lines, run.planned, run.state)
+    signals = replace(from_log(run.lines, run.planned, run.state), rate_ratio=_rate_ratio(run))
     weights, problems = _newest_weights(run)
     yield from (Warned(problem) for problem in problems)
     if weights is None:
         yield Note("there are no weights to make samples with, so the log alone is looked at")
     else:
+        if weights.step != signals.steps:
+            yield Note(f"the newest whole weights are those of step {weights.step:,}, so samples are made with these")
         signals = yield from _examined(request, run, weights, signals)
     found = diagnose(signals)
     yield Table("\n".join(_told(request.run, signals, found)), (), ())
@@ -209,12 +219,14 @@ def _ailments(s: Signals) -> dict[Verdict, str]:
     if s.steps < FEWEST:
         return {"too little training": f"{s.steps:,} steps are few: before {FEWEST:,}, samples and losses say little"}
     found: dict[Verdict, str] = {"over-fitting/memorising": _over_fitting(s)}
-    # Samples that were varied until they became alike collapsed, and the discriminator had it easy from then on. Where
-    # the discriminator won first, or the samples never were varied, the generator got nothing to learn from.
-    if s.alike_at is not None and (s.won_at is None or s.alike_at <= s.won_at):
-        found["mode collapse"] = _collapse(s)
+    # Samples that are alike are easy to tell from real ones, and a discriminator that always wins teaches nothing: each
+    # brings the other about. The discriminator is to blame where it won while the samples were still varied, or where
+    # the generator could not follow it.
+    won_first = s.won_at is not None and s.alike_at is not None and s.won_at < s.alike_at
+    if won_first or _starved(s):
+        found["discriminator overpowering"] = _overpowering(s)
+    found["mode collapse"] = _collapse(s)
     found["discriminator overpowering"] = _overpowering(s)
-    found.setdefault("mode collapse", _collapse(s))
     return {**found, "too little training": _unripe(s)}
 
 
@@ -267,6 +279,12 @@ def _overpowering(s: Signals) -> str:
 
 def _dominates(sign_rate: float | None, loss: float | None) -> bool:
     return sign_rate is not None and loss is not None and sign_rate > WINS and loss < LOSES
+
+
+def _starved(s: Signals) -> bool:
+    """Whether the generator can't follow: its gradient vanished, or its learning rate is far below the other's."""
+    vanished = s.generator_gradient is not None and s.generator_gradient < VANISHED
+    return vanished or (s.rate_ratio is not None and s.rate_ratio > FASTER)
 
 
 def _unripe(s: Signals) -> str:
@@ -423,12 +441,14 @@ class _Weights:
     """Networks in evaluation mode, the averaged ones in place.
 
     data     the manifest of what they learned from, as plain values
+    step     that they are of
     broken   steps that were skipped on the way
     earlier  the same run's networks as the oldest kept checkpoint has them
     """
 
     method: Generate
     data: Mapping[str, Any]
+    step: int
     broken: int
     earlier: Generate | None
 
@@ -449,7 +469,10 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
             model = load(path)
         except ModelError as error:
             return None, [*problems, error.message]
-        return _Weights(_generating(model.method, run), model.header["data"], 0, None), problems
+        trained = model.header["training"]
+        return _Weights(
+            _generating(model.method, run), model.header["data"], trained["steps"], trained["skipped_steps"], None
+        ), problems
     earlier = None
     oldest = newest_first(folder)[-1]
     if oldest != found.path:
@@ -457,8 +480,8 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
             earlier = _built(run, Checkpoint(oldest, *read_tensors(oldest, KIND)))
         except ModelError as error:
             problems.append(error.message)
-    skipped = int(found.header["guard"]["skipped"])
-    return _Weights(_built(run, found), found.header["data"], skipped, earlier), problems
+    step, skipped = found.header["step"], found.header["guard"]["skipped"]
+    return _Weights(_built(run, found), found.header["data"], step, skipped, earlier), problems
 
 
 def _built(run: _Run, found: Any) -> Generate:
@@ -521,9 +544,6 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     method = weights.method.to(pick_device(request.device))
     seen = yield from _unseen(request, run, data)
     return _compared(request, replace(signals, diversity=None), data, seen, method, weights.earlier)
-
-
-_FEW = 20
 
 
 def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None, Dataset | None]:
@@ -674,7 +694,12 @@ def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
         value, good = f"{s.discriminator_loss:.3g}", s.discriminator_loss >= LOSES
         yield _row("loss of the discriminator", value, f"above {LOSES:g}", good)
     if s.generator_gradient is not None:
-        yield _row("gradient of the generator", f"{s.generator_gradient:.3g}", "not 0", s.generator_gradient > 1e-6)
+        yield _row(
+            "gradient of the generator", f"{s.generator_gradient:.3g}", "not 0", s.generator_gradient >= VANISHED
+        )
+    if s.rate_ratio is not None:
+        value = f"{s.rate_ratio:.3g} times the generator's"
+        yield _row("learning rate of the discriminator", value, f"below {FASTER:g} times", s.rate_ratio <= FASTER)
     if s.diversity is not None:
         yield _row("diversity", f"{s.diversity:.2f}", f"above {COLLAPSED:g}; real 1.00", s.diversity >= COLLAPSED)
     if s.modes is not None and s.modes_there is not None:
@@ -762,6 +787,13 @@ def _players(run: _Run) -> dict[str, Adam]:
     data = next((line["data"] for line in run.lines if line["event"] == "start"), None)
     settled = chosen if data is None else chosen.settle(Manifest.read(data).signal)
     return {name: value for name, value in settled if isinstance(value, Adam)}
+
+
+def _rate_ratio(run: _Run) -> float | None:
+    players = _players(run)
+    if not {"discriminator", "generator"} <= players.keys():
+        return None
+    return players["discriminator"].lr / players["generator"].lr
 
 
 def _flags(values: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from limner.data.dataset import Dataset
     from limner.features.network import Features
-    from limner.metrics.figures import Cloud, Figure
+    from limner.metrics.figures import Cloud
     from limner.models.model import Model
     from limner.reports.evaluation import Panels
     from limner.tasks.generate import Generate
@@ -76,9 +76,6 @@ class Evaluate(Settings):
 _SHOWN = 100  # samples of the gallery, where they are small
 _ROW = 12  # pictures in a row of the other panels
 _QUERIES = 1_000  # samples whose nearest training picture is looked for
-_JUDGED = 2_000  # pictures of each kind that the discriminator judges
-_TRAINING = 60_000  # training pictures among which the nearest is looked for
-_SMALL = 32  # px; larger pictures are averaged down to it before pixels are compared
 _TELL_EVERY = 0.2
 
 Sampler = Callable[[int, int], "Iterator[Tensor]"]
@@ -333,6 +330,14 @@ class _Evaluation:
         self.judge_rows: dict[str, Any] | None = None
         self.memory: dict[str, Any] | None = None
 
+    @property
+    def method(self) -> Generate | None:
+        """The model's method; None for a set of pictures."""
+        from limner.tasks.generate import Generate
+
+        made = self.subject.model.method if self.subject.model else None
+        return made if isinstance(made, Generate) else None
+
     def wants(self, metric: str) -> bool:
         """Whether a metric was asked for."""
         return not self.request.metrics or metric in self.request.metrics
@@ -361,7 +366,11 @@ class _Evaluation:
     # --- pictures ---
 
     def _images(self) -> Generator[Event, None, tuple[list[dict[str, Any]], Panels, dict[str, Any]]]:
+        import torch
+
         from limner.metrics import figures as f
+        from limner.reports.evidence import TRAINING, as_bytes, diversity
+        from limner.reports.evidence import rows as rows_of
 
         request, data = self.request, self.data
         eye = self._eye()
@@ -372,7 +381,7 @@ class _Evaluation:
         queries = min(_QUERIES, count) if self.wants("memorisation") else 0
         meter = _Meter(
             reference_count + held_count + (held_count if halves else 0) + count * request.seeds
-            + (min(len(data), _TRAINING) if queries else 0),
+            + (min(len(data), TRAINING) if queries else 0),
             1 + request.seeds,
         )  # fmt: skip
         named = data.labels is not None and eye.name == "digits" and data.manifest.name in ("mnist", "digits")
@@ -396,7 +405,6 @@ class _Evaluation:
         meter.compared()
 
         by_seed = []
-        cloud = reference
         for number in range(request.seeds):
             seed = request.seed + number
             cloud = f.Cloud(eye)
@@ -409,15 +417,13 @@ class _Evaluation:
                 yield Note(f"seed {seed}: {head.name} {head.value:.4g}" if head else f"seed {seed} done")
             if number == 0:
                 first_cloud = cloud
-        rows = _rows(by_seed, real)
-        import torch
-
+        rows = rows_of(by_seed, real)
         first = torch.cat(self.seen.first)
         if self.wants("diversity"):
-            rows.append(self._diversity(first))
+            rows.append(diversity(first, data, self.held_out))
         panels: dict[str, Any] = {}
         if queries:
-            yield from self._memorise(first[:queries], meter, panels, rows)
+            rows += yield from self._copies(first[:queries], meter, panels)
         if self.wants("discriminator"):
             self._judge(panels)
         self._gallery(first, panels)
@@ -429,7 +435,8 @@ class _Evaluation:
                 "real": reference.counts.tolist(), "read_by": eye.name,
             }  # fmt: skip
             panels["classes"] = [
-                (name, _bytes(self.seen.classes.get(i, []), data)) for i, name in enumerate(data.manifest.classes)
+                (name, as_bytes(self.seen.classes.get(i, []), self.data.signal.shape))
+                for i, name in enumerate(data.manifest.classes)
             ]
         return rows, _panels(panels), record
 
@@ -448,7 +455,6 @@ class _Evaluation:
         return min(count, self.subject.most) if self.subject.most else count
 
     def _sample(self, cloud: Cloud, seed: int, count: int, meter: _Meter, keep: bool) -> Iterator[Event]:
-        method: Generate | None = self.subject.model.method if self.subject.model else None  # type: ignore[assignment]
         batches = self.subject.sampler(seed, count)
         while True:
             began = time.perf_counter()
@@ -460,10 +466,7 @@ class _Evaluation:
             labels = cloud.update(batch)
             if keep:
                 self._keep(batch, labels)
-                if method is not None and self.wants("discriminator") and sum(map(len, self.seen.logits)) < _JUDGED:
-                    said = _judged(method, batch)
-                    if said is not None:
-                        self.seen.logits.append(said)
+                self._hear(batch)
             yield from meter.looked(len(batch))
 
     def _keep(self, batch: Tensor, labels: Tensor | None) -> None:
@@ -478,111 +481,56 @@ class _Evaluation:
             if len(row) < _ROW:
                 row.append(picture.clone())
 
-    def _diversity(self, first: Tensor) -> dict[str, Any]:
-        import torch
+    def _hear(self, batch: Tensor) -> None:
+        """What the discriminator says of the first samples."""
+        from limner.reports.evidence import JUDGED
 
-        from limner.metrics.diversity import diversity_ratio
-        from limner.metrics.figures import Figure, real_pictures
-
-        few = min(256, len(self.data) // (1 if self.held_out else 2))
-        some = torch.cat(list(real_pictures(self.data, few)))
-        others = torch.cat(list(real_pictures(self.held_out or self.data, few, skip=0 if self.held_out else few)))
-        name = "diversity"
-        made = Figure("diversity", name, diversity_ratio(_small(first[:256]), _small(some)))
-        real = Figure("diversity", name, diversity_ratio(_small(others), _small(some))) if len(others) > 1 else None
-        return _row(made, real)
+        if self.method is None or not self.wants("discriminator") or sum(map(len, self.seen.logits)) >= JUDGED:
+            return
+        said = _judged(self.method, batch)
+        if said is not None:
+            self.seen.logits.append(said)
 
     # --- panels ---
 
-    def _memorise(
-        self, samples: Tensor, meter: _Meter, panels: dict[str, Any], rows: list[dict[str, Any]]
-    ) -> Iterator[Event]:
-        """The nearest training picture of each sample, and of as many unseen real pictures."""
-        import torch
+    def _copies(
+        self, samples: Tensor, meter: _Meter, panels: dict[str, Any]
+    ) -> Generator[Event, None, list[dict[str, Any]]]:
+        """The nearest training picture of each sample."""
+        from limner.reports.evidence import as_bytes, copies
 
-        from limner.metrics.figures import Figure, real_pictures
-        from limner.metrics.ranks import roc_auc
+        looking = copies(samples, self.data, self.held_out)
+        while True:
+            try:
+                yield from meter.looked(next(looking))
+            except StopIteration as done:
+                found = done.value
+                break
+        shape = self.data.signal.shape
 
-        held = self.held_out
-        natural = torch.cat(list(real_pictures(held or self.data, len(samples))))
-        queries = torch.cat([_small(samples), _small(natural)]).flatten(1)
-        best = torch.full((len(queries),), torch.inf, dtype=torch.float64)
-        where = torch.zeros(len(queries), dtype=torch.int64)
-        passed = 0
-        own = torch.arange(len(samples), len(queries))
-        for batch in _blocks(real_pictures(self.data, _TRAINING), 2048):
-            near, index = _nearest(queries, _small(batch).flatten(1), None if held else own - len(samples) - passed)
-            closer = near < best
-            best = torch.where(closer, near, best)
-            where = torch.where(closer, index + passed, where)
-            passed += len(batch)
-            yield from meter.looked(len(batch))
-        distance, usual = best[: len(samples)], best[len(samples) :]
-        usual = usual[torch.isfinite(usual)]
-        nearer = roc_auc(usual, distance)
-        rows.append(_row(
-            Figure("copying", "copying", nearer.value, nearer.low, nearer.high, "95 %"),
-            Figure("copying", "copying", 0.5),
-        ))  # fmt: skip
-        exact = float((distance < 1e-6).double().mean())
-        unseen = "unseen real pictures" if held else "real pictures, each without itself,"
-        self.memory = {
-            "nearer": asdict(nearer), "identical": exact, "queries": len(samples), "training_pictures": passed,
-            "natural": "unseen real pictures" if held else "real pictures, each without itself",
-            "space": f"pixels, at most {_SMALL} px",
-            "sentence": f"Distance from {len(samples):,} samples, and from {unseen} to the nearest of {passed:,} "
-            f"pictures. {exact:.1%} of the samples are exact copies. A model that copies has its hill further left "
-            "than the real one; one whose hill lies further right makes pictures that are unlike any.",
-        }  # fmt: skip
-        closest = distance.argsort()[:_ROW]
-        order = _reference_order(self.data)
+        def pairs(chosen: Any) -> tuple[Any, Any, list[float]]:
+            nearest = self.data.take(found.nearest[chosen])["x"]
+            return as_bytes(samples[chosen], shape), as_bytes(nearest, shape), found.distance[chosen].tolist()
 
-        def pairs(chosen: Tensor) -> tuple[Any, Any, list[float]]:
-            nearest = self.data.take(order[where[chosen].numpy()])["x"]
-            return _bytes(samples[chosen], self.data), _bytes(nearest, self.data), distance[chosen].tolist()
-
-        panels["nearest"], panels["random"] = pairs(closest), pairs(torch.arange(min(_ROW, len(samples))))
-        panels["distances"] = (distance.tolist(), usual.tolist())
+        panels["nearest"] = pairs(found.distance.argsort()[:_ROW].numpy())
+        panels["random"] = pairs(list(range(min(_ROW, len(samples)))))
+        panels["distances"] = (found.distance.tolist(), found.usual.tolist())
+        self.memory = found.facts
+        return [found.row]
 
     def _judge(self, panels: dict[str, Any]) -> None:
         """The discriminator's performance, where the method has one."""
         import torch
 
-        from limner.metrics.discriminator import discriminator
-        from limner.metrics.figures import real_pictures
+        from limner.reports.evidence import JUDGED, judgement
 
-        if self.subject.model is None or not self.seen.logits:
+        if self.method is None or not self.seen.logits:
             return
-        method: Generate = self.subject.model.method  # type: ignore[assignment]
-
-        def judged(data: Dataset) -> Tensor:
-            said = [_judged(method, batch) for batch in real_pictures(data, _JUDGED)]
-            return torch.cat([part for part in said if part is not None])
-
-        fake, train = torch.cat(self.seen.logits)[:_JUDGED], judged(self.data)
-        held = judged(self.held_out) if self.held_out is not None else None
-        found = discriminator(train, train if held is None else held, fake)
-        unseen = held is not None
-        shares = [
-            ("training pictures taken for real", found.train, "Of pictures that it learned from."),
-            *([("unseen pictures taken for real", found.held_out, "Should be as many.")] if unseen else []),
-            ("samples taken for fakes", found.fake, "50 % is a guess; 100 % means that the generator fools it never."),
-            ("real above fake (AUC)", found.auc, "Chance that it ranks a real one above a sample; 0.5: can't tell."),
-            *([("training above unseen", found.memory, "0.5 is ideal; 1 is learning by heart.")] if unseen else []),
-        ]  # fmt: skip
-        rows = [{"name": name, "share": True, "says": says, **asdict(value)} for name, value, says in shares]
-        plain = [("calibration error", found.calibration.error, "How far its probabilities are off; 0 is ideal.")]
-        if unseen:
-            plain.append(
-                ("over-fitting gap", found.gap, "Training scores less unseen ones, in their spread; 0 is ideal.")
-            )
-        rows += [{"name": name, "share": False, "says": says, "value": value, "low": None, "high": None}
-                 for name, value, says in plain]  # fmt: skip
-        curve = {name: [None if v != v else v for v in getattr(found.calibration, name).tolist()]
-                 for name in ("said", "true", "weight")}  # fmt: skip
-        counts = {"training": len(train), "unseen": len(held) if held is not None else 0, "samples": len(fake)}
-        self.judge_rows = {"rows": rows, "calibration": curve, "counts": counts}
-        panels["logits"] = (train.tolist(), [] if held is None else held.tolist(), fake.tolist())
+        method = self.method
+        fake = torch.cat(self.seen.logits)[:JUDGED]
+        found = judgement(lambda x: _judged(method, x), fake, self.data, self.held_out)
+        self.judge_rows = found.facts
+        panels["logits"] = (found.train.tolist(), found.unseen.tolist(), found.fake.tolist())
 
     def _gallery(self, first: Tensor, panels: dict[str, Any]) -> None:
         """Samples, real pictures, and walks between noises."""
@@ -591,20 +539,21 @@ class _Evaluation:
         from limner.core.random import generator
         from limner.metrics.figures import real_pictures
         from limner.models.pictures import between
+        from limner.reports.evidence import as_bytes
 
         side = max(self.data.signal.size)
         across = 10 if side <= 32 else 8 if side <= 64 else 6
         shown = min(across**2, len(first))
-        panels["samples"] = _bytes(first[:shown], self.data)
-        panels["real"] = _bytes(torch.cat(list(real_pictures(self.held_out or self.data, across**2))), self.data)
-        if self.subject.model is None:
-            return
-        method: Generate = self.subject.model.method  # type: ignore[assignment]
-        if method.signal.classes and self.data.labels is None:
+        panels["samples"] = as_bytes(first[:shown], self.data.signal.shape)
+        panels["real"] = as_bytes(
+            torch.cat(list(real_pictures(self.held_out or self.data, across**2))), self.data.signal.shape
+        )
+        method = self.method
+        if method is None or (method.signal.classes and self.data.labels is None):
             return
         ends = torch.randn(2 * 5, method.latent, generator=generator(self.request.seed, "walks"))
         walks = [method.draw(between(ends[2 * i], ends[2 * i + 1], _ROW)) for i in range(5)]
-        panels["walks"] = _bytes(torch.cat(walks), self.data).reshape(5, _ROW, *self.data.signal.shape)
+        panels["walks"] = as_bytes(torch.cat(walks), self.data.signal.shape).reshape(5, _ROW, *self.data.signal.shape)
 
     # --- points ---
 
@@ -612,6 +561,7 @@ class _Evaluation:
         import torch
 
         from limner.metrics.figures import point_figures, real_pictures
+        from limner.reports.evidence import rows as rows_of
 
         request, manifest = self.request, self.data.manifest
         count = min(request.samples or 10_000, self.subject.most or 1 << 40, len(self.data))
@@ -628,16 +578,13 @@ class _Evaluation:
                 parts.append(batch)
                 if number == 0:
                     self._keep(batch, None)
-                    if self.subject.model is not None and self.wants("discriminator"):
-                        said = _judged(self.subject.model.method, batch)  # type: ignore[arg-type]
-                        if said is not None and sum(map(len, self.seen.logits)) < _JUDGED:
-                            self.seen.logits.append(said)
+                    self._hear(batch)
                 yield from meter.looked(len(batch))
             points = torch.cat(parts)
             made = points if number == 0 else made
             by_seed.append(list(point_figures(points, real, manifest)))
             meter.compared()
-        rows = _rows(by_seed, truth)
+        rows = rows_of(by_seed, truth)
         panels: dict[str, Any] = {"points": (made[:2000].tolist(), others[:2000].tolist())}
         if self.wants("discriminator"):
             self._judge(panels)
@@ -662,7 +609,10 @@ class _Evaluation:
         if held < count:
             self.notes.append("the real row has fewer samples than the model, which makes its distances read higher")
         if request.seeds > 1:
-            self.notes.append(f"± is the standard deviation over {request.seeds} seeds")
+            self.notes.append(
+                f"± is the standard deviation over {request.seeds} seeds; of diversity, copying and the discriminator, "
+                "the 95 % range of the first"
+            )
         else:
             self.notes.append("± is a 95 % range; of KD/KID and IS, the standard deviation over subsets")
 
@@ -712,7 +662,7 @@ class _Evaluation:
             lead += (
                 f" {first['name']} is {measured(first)}; real ones score {measured(first['real'])} on the same scale."
             )
-        return lead
+        return lead.replace(" ± ", "\u00a0±\u00a0")
 
     def _command(self) -> str:
         words = ["limner", "evaluate", *self.request.what]
@@ -746,40 +696,6 @@ class _Evaluation:
 # --- small things -----------------------------------------------------------------------------------------------------
 
 
-def _rows(by_seed: list[list[Figure]], real: Mapping[str, Figure]) -> list[dict[str, Any]]:
-    """One row a figure: of one seed with its own range, of several their mean and spread."""
-    import statistics
-
-    from limner.metrics.figures import Figure
-
-    rows = []
-    for figures in zip(*by_seed, strict=True):
-        first = figures[0]
-        values = [figure.value for figure in figures]
-        if len(values) > 1 and all(abs(value) < float("inf") for value in values):
-            mean, std = statistics.fmean(values), statistics.stdev(values)
-            first = Figure(
-                first.kind, first.name, mean, mean - std, mean + std, f"1 standard deviation, {len(values)} seeds"
-            )
-        rows.append(_row(first, real.get(first.kind), values))
-    return rows
-
-
-def _row(figure: Figure, real: Figure | None, seeds: list[float] | None = None) -> dict[str, Any]:
-    from limner.metrics.figures import KINDS
-    from limner.reports.words import finite
-
-    kind = KINDS[figure.kind]
-
-    def plain(one: Figure) -> dict[str, Any]:
-        return {"value": finite(one.value), "low": finite(one.low), "high": finite(one.high), "range": one.sure}
-
-    return {
-        "kind": figure.kind, "name": figure.name, "better": kind.better, "says": kind.says, **plain(figure),
-        "real": plain(real) if real else None, "seeds": [finite(value) for value in seeds or [figure.value]],
-    }  # fmt: skip
-
-
 def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     from limner.reports.evaluation import DIRECTION
     from limner.reports.words import measured
@@ -794,66 +710,6 @@ def _judged(method: Generate, x: Tensor) -> Tensor | None:
     with torch.inference_mode():
         said = method.eval().judge(x.to(method.device))
     return None if said is None else said.float().cpu()
-
-
-def _small(x: Tensor) -> Tensor:
-    """Pictures of at most 32 px, averaged down, so that comparing pixels stays quick and bounded."""
-    import torch.nn.functional as functional
-
-    if x.dim() != 4 or max(x.shape[2:]) <= _SMALL:
-        return x
-    scale = _SMALL / max(x.shape[2:])
-    return functional.interpolate(x, [max(1, round(n * scale)) for n in x.shape[2:]], mode="area")
-
-
-def _nearest(queries: Tensor, base: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The nearest of a block to each query, (N,) distances and (N,) rows.
-
-    own  which row of the block is the query itself, for the last queries; outside the block where it is not there
-    """
-    from limner.metrics.neighbours import squared_distances
-
-    d = squared_distances(queries, base)
-    if own is not None:
-        inside = (own >= 0) & (own < len(base))
-        rows = inside.nonzero()[:, 0]
-        d[len(queries) - len(own) + rows, own[rows]] = float("inf")
-    index = d.argmin(1)
-    exact = (queries.double() - base[index].double()).norm(dim=1)
-    exact[d.amin(1) == float("inf")] = float("inf")
-    return exact, index
-
-
-def _blocks(batches: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    """Small batches joined to larger ones."""
-    import torch
-
-    waiting: list[Tensor] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= size:
-            yield torch.cat(waiting)
-            waiting = []
-    if waiting:
-        yield torch.cat(waiting)
-
-
-def _reference_order(data: Dataset) -> Any:
-    """The order in which `real_pictures` gives a data set."""
-    from limner.core.random import permutation
-
-    return permutation(0, len(data), "reference")
-
-
-def _bytes(samples: Any, data: Dataset) -> Any:
-    """Samples as (N, C, H, W) uint8."""
-    import numpy as np
-
-    from limner.data.images import to_bytes
-
-    if not len(samples):
-        return np.zeros((0, *data.signal.shape), np.uint8)
-    return np.stack([to_bytes(sample.numpy()) for sample in samples])
 
 
 def _panels(found: Mapping[str, Any]) -> Panels:

@@ -233,7 +233,8 @@ def _discriminator(record: Mapping[str, Any], panels: Panels) -> Html:
         "The discriminator",
         table(("", "", ""), rows, "figures judge"),
         columns(
-            figure(plots.histograms(sets, "score (logit): left of 0 it says fake, right of 0 real", height=250),
+            figure(plots.histograms(sets, "score (logit): left of 0 it says fake, right of 0 real",
+                                   width=620, height=250),
                    "Scores that it gives. Where the colours lie on each other it can't tell."),
             figure(plots.calibration(curve["said"], curve["true"], curve["weight"]),
                    "When it says 80 %, is it right 8 times of 10? On the dotted line it knows itself."),

@@ -58,8 +58,8 @@ def curves(
     *,
     marks: Iterable[tuple[float, str]] = (),
     y_range: tuple[float, float] | None = None,
-    width: int = 620,
-    height: int = 280,
+    width: int = 976,
+    height: int = 320,
 ) -> Html:
     """Curves over a shared axis, with a legend.
 
@@ -146,7 +146,7 @@ def calibration(
     return _drawing(frame, parts, ())
 
 
-def scatter(sets: Sequence[tuple[str, str, Sequence[Sequence[float]]]], *, side: int = 340) -> Html:
+def scatter(sets: Sequence[tuple[str, str, Sequence[Sequence[float]]]], *, side: int = 470) -> Html:
     """Points in [-1, 1]², one colour a set."""
     frame = Frame(side, side, (-1, 1), (-1, 1))
     parts = [_axes(frame, "", "")]

@@ -1,0 +1,342 @@
+"""The doctor: verdicts from signals, signals from logs, and runs that are broken on purpose."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+import limner
+from limner.core.errors import UsageError
+from limner.core.events import Event, Finished, Note, Table, Warned
+from limner.data.cache import finish
+from limner.data.pack import write_pack
+from limner.data.sources import open_data
+from limner.metrics.interval import Interval
+from limner.operations.doctor import ADVICE, Doctor, Signals, diagnose, doctor, from_log
+from limner.training import checkpoint
+
+NATURAL, HIGH = Interval(0.45, 0.4, 0.5), Interval(0.8, 0.75, 0.85)
+WELL = Signals(
+    state="finished", steps=5000, planned=5000, epochs=12.0, loss=1.4, sign_rate=0.8, discriminator_loss=1.1,
+    generator_gradient=2.0, rate_ratio=1.0, diversity=0.9, precision=0.6, coverage=0.5, real_precision=0.95,
+    real_coverage=0.97, modes_made=10, modes_there=10, modes=0.9, copying=NATURAL, memory=NATURAL,
+)  # fmt: skip
+WON: dict[str, Any] = {"sign_rate": 1.0, "discriminator_loss": 0.01, "won_at": 500}
+
+
+def verdict(**signals: Any) -> tuple[str, bool]:
+    found = diagnose(replace(WELL, **signals))
+    assert found.verdict == next(iter(found.reasons))
+    assert all(found.reasons.values())
+    return found.verdict, found.sure
+
+
+# --- verdicts from signals ----------------------------------------------------------------------------------------
+
+
+def test_healthy_needs_all_of_the_evidence() -> None:
+    assert verdict() == ("healthy", True)
+    assert verdict(modes=None, memory=None) == ("healthy", True)  # data without classes, without unseen pictures
+    for name in ("loss", "diversity", "precision", "coverage", "copying"):
+        assert verdict(**{name: None}) == ("unclear", False)
+
+
+@pytest.mark.parametrize(
+    ("signals", "expected"),
+    [
+        ({"gave_up": True}, "diverged"),
+        ({"loss": 1e6}, "diverged"),
+        ({"loss": float("inf")}, "diverged"),
+        ({"reloads": 1}, "diverged"),
+        ({"loss": 1e6, "steps": 20, "diversity": 0.0}, "diverged"),
+        ({"steps": 20, "diversity": 0.05, "precision": 0.0, "coverage": 0.0}, "too little training"),
+        ({"precision": 0.02, "coverage": 0.0, "modes": 0.1}, "too little training"),
+        ({"copying": HIGH}, "over-fitting/memorising"),
+        ({"memory": HIGH}, "over-fitting/memorising"),
+        ({"memory": HIGH, **WON}, "over-fitting/memorising"),
+        ({"diversity": 0.1}, "mode collapse"),
+        ({"modes": 0.5}, "mode collapse"),
+        ({"modes": None, "precision": 0.9, "coverage": 0.1}, "mode collapse"),
+        ({**WON, "precision": 0.0, "coverage": 0.0}, "discriminator overpowering"),
+        ({**WON, "precision": 0.0, "diversity": 0.1, "rate_ratio": 200.0}, "discriminator overpowering"),
+        ({**WON, "precision": 0.0, "diversity": 0.1, "generator_gradient": 0.0}, "discriminator overpowering"),
+    ],
+)
+def test_each_ailment_is_known_by_its_signs(signals: dict[str, Any], expected: str) -> None:
+    assert verdict(**signals) == (expected, True)
+
+
+def test_mixed_evidence_is_called_so() -> None:
+    # Alike samples, and a discriminator that always wins: either may be the cause.
+    assert verdict(**WON, diversity=0.1) == ("mode collapse", False)
+    # It won while the samples were varied: it led.
+    assert verdict(**WON, diversity=0.1, alike_at=900) == ("discriminator overpowering", True)
+    assert verdict(**{**WON, "won_at": 900}, diversity=0.1, alike_at=500) == ("mode collapse", False)
+    # It always wins, and yet the samples are good.
+    assert verdict(**WON) == ("discriminator overpowering", False)
+    # It may know its few pictures by heart, and there are no others to ask it about.
+    assert verdict(**WON, precision=0.0, memory=None) == ("discriminator overpowering", True)
+    assert verdict(**WON, precision=0.0, memory=None, epochs=500.0) == ("discriminator overpowering", False)
+    assert verdict(copying=HIGH, modes=0.4) == ("over-fitting/memorising", False)
+
+
+def test_modes_of_samples_that_look_like_nothing_do_not_count() -> None:
+    assert "mode collapse" not in diagnose(replace(WELL, precision=0.05, coverage=0.0, modes=0.1)).reasons
+
+
+def test_what_was_not_seen_is_said() -> None:
+    assert diagnose(WELL).missing == ()
+    assert diagnose(replace(WELL, memory=None)).missing == (
+        "whether the discriminator learns by heart is unknown without unseen pictures (--held-out)",
+    )
+    assert diagnose(replace(WELL, precision=None)).missing == ("the samples could not be held against the data",)
+
+
+def test_every_verdict_has_its_advice() -> None:
+    page = (Path(limner.__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    assert all(f"## {name}" in page for name in ADVICE)
+
+
+# --- signals from logs --------------------------------------------------------------------------------------------
+
+
+def log(count: int, **values: float) -> list[dict[str, Any]]:
+    """A start, and training lines every 25 steps of a batch of 10 over 100 samples."""
+    start = {"event": "start", "step": 0, "data": {"count": 100}}
+    steps = range(25, 25 * count + 1, 25)
+    return [start, *({"event": "train", "step": step, "seen": 10 * step, **values} for step in steps)]
+
+
+def test_a_log_gives_means_over_the_last_quarter() -> None:
+    lines = log(8, generator_loss=-1.0, discriminator_loss=0.5, sign_rate=0.7, generator_gradient=3.0)
+    lines[8] |= {"generator_loss": -3.0, "sign_rate": 0.9}
+    found = from_log(lines, 400, "stopped")
+    assert (found.steps, found.planned, found.epochs, found.state) == (200, 400, 20.0, "stopped")
+    assert (found.loss, found.sign_rate, found.discriminator_loss) == (3.0, pytest.approx(0.8), 0.5)
+    assert (found.generator_gradient, found.won_at, found.alike_at, found.diversity) == (3.0, None, None, None)
+    assert (found.reloads, found.gave_up) == (0, False)
+
+
+def test_a_log_tells_when_the_discriminator_began_to_win_for_good() -> None:
+    lines = log(80, discriminator_loss=0.01, sign_rate=1.0)
+    for line in lines[1:41]:  # it did not in the middle of the first half
+        line |= {"sign_rate": 0.8 if line["step"] > 500 else 1.0}
+    assert from_log(lines, 0, "finished").won_at == 41 * 25
+
+
+def test_a_log_tells_when_the_samples_became_alike() -> None:
+    def watched(*ratios: float) -> list[dict[str, Any]]:
+        return [{"event": "diversity", "step": 250 * i, "ratio": ratio} for i, ratio in enumerate(ratios, 1)]
+
+    assert from_log(watched(0.1, 0.2, 0.1), 0, "finished").alike_at is None
+    assert from_log(watched(0.1, 0.8, 0.2, 0.9), 0, "finished").alike_at is None
+    assert from_log(watched(0.1, 0.8, 0.2, 0.1), 0, "finished").alike_at == 750
+    assert from_log(watched(0.1, 0.8, 0.2, 0.1), 0, "finished").diversity == 0.1
+
+
+def test_a_log_tells_that_the_guard_gave_up() -> None:
+    back = {"event": "guard", "step": 50, "action": "reload"}
+    assert not from_log([*log(4), back], 0, "stopped").gave_up
+    assert not from_log([*log(4), back, back], 0, "finished").gave_up
+    assert from_log([*log(4), back, back], 0, "stopped").gave_up
+    assert from_log([*log(4), {**back, "action": "stop"}], 0, "stopped").gave_up
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+TINY: dict[str, Any] = {"width": 16, "latent": 8, "batch": 32, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits in packs with a part that nobody trains on: 1,397 + 400 of them, and 100 + 400."""
+    folder = tmp_path_factory.mktemp("doctor")
+    digits = finish(open_data("digits"))
+    assert digits.labels is not None
+    about = {"source": "scikit-learn", "classes": digits.manifest.classes}
+    for name, count in (("digits", 1397), ("few", 100)):
+        for part, rows in (("train", slice(0, count)), ("test", slice(1397, None))):
+            place = folder / name / part
+            place.mkdir(parents=True)
+            write_pack(place, digits.samples[rows], digits.labels[rows], name=name, split=part, **about)
+    return folder
+
+
+def trained(out: Path, method: str = "gan", **choices: Any) -> Path:
+    list(limner.train(method, **{**TINY, **choices, "out": out}))
+    return out
+
+
+@pytest.fixture(scope="module")
+def short(home: Path) -> Path:
+    """Twenty steps: all files of a run, and nothing learnt."""
+    return trained(home / "short", data=str(home / "digits"), steps=20, checkpoint_every=10)
+
+
+def examined(run: Path, **choices: Any) -> tuple[list[Event], dict[str, Any]]:
+    events = list(doctor(Doctor(run=run, threads=1, samples=choices.pop("samples", 400), **choices)))
+    assert isinstance(events[-1], Finished)
+    json.dumps(events[-1].record(), allow_nan=False)
+    return events, events[-1].values
+
+
+def test_too_little_training(short: Path) -> None:
+    events, found = examined(short)
+    assert (found["verdict"], found["sure"]) == ("too little training", True)
+    told, evidence = (event for event in events if isinstance(event, Table))
+    assert told.title.splitlines() == [
+        f"{short}, finished at step 20 of 20: too little training",
+        "  20 steps are few: before 1,000, samples and losses say little",
+        "  what helps: train longer before judging",
+    ]
+    assert evidence.columns == ("signal", "value", "healthy", "")
+    assert evidence.rows[0] == ("steps", "20, 0.5 passes over the data", "1,000 or more", "off")
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next == (f"limner train --resume {short} --steps 5000",)
+    assert found["signals"]["memory"].keys() == {"value", "low", "high"}
+
+
+def test_a_huge_rate_diverges(home: Path) -> None:
+    high = {"lr": 1.0}
+    run = trained(home / "hot", data=str(home / "digits"), steps=100, generator=high, discriminator=high)
+    events, found = examined(run)
+    assert (found["verdict"], found["sure"]) == ("diverged", True)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next == (f"limner train --config {run} --generator.lr 0.1 --discriminator.lr 0.1",)
+
+
+def test_a_fast_discriminator_overpowers(home: Path) -> None:
+    rates = {"generator": {"lr": 1e-5}, "discriminator": {"lr": 5e-3}}
+    run = trained(home / "fast", data=str(home / "digits"), steps=1000, **rates)
+    events, found = examined(run)
+    assert found["verdict"] == "discriminator overpowering"
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next[0] == f"limner train --config {run} --discriminator.lr 1e-05"
+
+
+def test_a_plain_gan_loses_modes_of_the_ring(home: Path) -> None:
+    run = trained(home / "ring", data="ring", latent=2, batch=50, steps=1500)
+    _, found = examined(run)
+    assert found["verdict"] == "mode collapse"
+    assert found["signals"]["modes"] < 0.7
+
+
+def test_few_pictures_are_learnt_by_heart(home: Path) -> None:
+    run = trained(home / "by-heart", data=str(home / "few"), width=32, steps=2000)
+    _, found = examined(run)
+    assert found["verdict"] == "over-fitting/memorising"
+
+
+def test_a_dcgan_of_digits_is_healthy(home: Path) -> None:
+    run = trained(home / "well", "dcgan", data=str(home / "digits"), variant="paper", latent=32, steps=1500)
+    events, found = examined(run)
+    assert (found["verdict"], found["sure"]) == ("healthy", True), found
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next[0] == f"limner evaluate {run}/model.safetensors --data {home}/digits"
+
+
+# --- what may be missing ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(short: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(short, tmp_path / "copy"))
+
+
+def test_an_interrupted_run_is_judged_by_its_newest_checkpoint(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    checkpoint.newest_first(copy / "checkpoints")[0].unlink()
+    events, found = examined(copy)
+    assert found["verdict"] == "too little training"
+    assert Note("the newest whole weights are those of step 10, so samples are made with these") in events
+    assert "stopped at step 20 of 20" in next(event.title for event in events if isinstance(event, Table))
+
+
+def test_a_finished_run_without_checkpoints_is_judged_by_its_model(copy: Path, short: Path) -> None:
+    shutil.rmtree(copy / "checkpoints")
+    without, before = (examined(run)[1]["signals"] for run in (copy, short))
+    before.pop("gained")
+    assert without == before
+
+
+def test_a_damaged_checkpoint_is_passed_over(copy: Path) -> None:
+    newest = checkpoint.newest_first(copy / "checkpoints")[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    events, _ = examined(copy)
+    assert any(isinstance(event, Warned) and f"{newest} was cut short" in event.text for event in events)
+
+
+def test_a_run_without_weights_is_judged_by_its_log(copy: Path) -> None:
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "model.safetensors").unlink()
+    events, found = examined(copy)
+    assert Note("there are no weights to make samples with, so the log alone is looked at") in events
+    assert found["verdict"] == "too little training"
+    assert "the samples could not be held against the data" in found["missing"]
+
+
+def test_data_that_are_gone_or_others_are_not_compared_with(copy: Path, tmp_path: Path) -> None:
+    settings = json.loads((copy / "settings.json").read_text())
+    for data, said in ((str(tmp_path / "gone"), "cannot be opened"), ("digits", "digits has changed since the run")):
+        (copy / "settings.json").write_text(json.dumps({**settings, "data": data}))
+        events, found = examined(copy)
+        assert any(isinstance(event, Warned) and said in event.text for event in events)
+        assert "the samples could not be held against the data" in found["missing"]
+
+
+def test_unseen_data_may_be_given(copy: Path, home: Path) -> None:
+    assert examined(copy, held_out=str(home / "few"))[1]["signals"]["memory"]
+
+
+def test_a_running_run_is_named_so(copy: Path) -> None:
+    with FileLock(copy / ".lock"):
+        events, _ = examined(copy)
+    assert "running at step 20" in next(event.title for event in events if isinstance(event, Table))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next == (f"limner doctor {copy}",)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+def refused(run: Path, **choices: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        list(doctor(Doctor(run=run, **choices)))
+    return str(caught.value)
+
+
+def test_what_is_no_run_is_refused(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path / "copi") == f"there is no run {tmp_path}/copi\nhint: did you mean 'copy'?"
+    assert refused(tmp_path / "empty") == (
+        f"{tmp_path}/empty is not a run: it has no settings.json\nhint: give the folder that training wrote to"
+    )
+    assert refused(copy / "model.safetensors") == (
+        f"{copy}/model.safetensors is a file, not a run folder\nhint: limner doctor {copy}"
+    )
+
+
+def test_a_run_without_a_log_is_refused(copy: Path) -> None:
+    (copy / "log.jsonl").write_text('{"event": "sta')
+    assert refused(copy) == f"{copy} has no log of any training yet\nhint: limner train --resume {copy}"
+    (copy / "log.jsonl").unlink()
+    assert refused(copy) == f"{copy} has no log of any training yet\nhint: limner train --resume {copy}"
+
+
+def test_settings_without_a_method_are_refused(copy: Path) -> None:
+    (copy / "settings.json").write_text("{}")
+    assert refused(copy) == (f"{copy}/settings.json names no method\nhint: give the folder that training wrote to")
+
+
+def test_held_out_data_must_be_others_of_the_same_kind(copy: Path, home: Path, tmp_path: Path) -> None:
+    train = home / "digits" / "train"
+    assert refused(copy, held_out=str(train)) == (
+        f"the run learned from {train}, so it is not held out\nhint: give real data that it never saw"
+    )
+    assert refused(copy, held_out="ring") == (
+        "ring holds points with 2 coordinates, and the run learned 8×8 px, grey\nhint: give data of the same kind"
+    )
