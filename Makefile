@@ -15,8 +15,8 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN)python -m pytest -n auto
 
 lint: $(STAMP)
-	$(RUN)ruff check .
-	$(RUN)ruff format --check .
+	$(RUN)ruff check src tests benchmarks examples
+	$(RUN)ruff format --check src tests benchmarks examples
 	$(RUN)mypy
 
 check: lint test

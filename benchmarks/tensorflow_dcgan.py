@@ -7,6 +7,8 @@ Dropout is off on both sides, since the two draw other numbers. Weights, noise a
 """
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -53,7 +55,7 @@ def ours(file: Path, seed: int) -> dict[str, float]:
     for player, first in (("discriminator", d[0].weight), ("generator", g[0].weight)):
         (slope,) = torch.autograd.grad(losses[player], first, retain_graph=True)
         slopes[f"{player} slope"] = float(slope.norm())
-    return {**{name: float(value) for name, value in losses.items()}, **slopes}
+    return {**{name: float(value.detach()) for name, value in losses.items()}, **slopes}
 
 
 def theirs(file: Path) -> dict[str, float]:
@@ -110,18 +112,11 @@ def main() -> int:
     parser.add_argument("--theirs", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.theirs:
-        import json
-
         print(json.dumps(theirs(given.theirs)))
         return 0
-    import json
-    import os
-
     home = Path(__file__).parents[1] / ".venv-tensorflow"
     python = home / "bin" / "python"
-    if subprocess.run([str(python), "-c", "import tensorflow"], capture_output=True, check=False).returncode if (
-        python.exists()
-    ) else True:
+    if not list(home.glob("lib/python*/site-packages/tensorflow")):
         print(f"making {home.name} with {TENSORFLOW}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", TENSORFLOW], check=True)

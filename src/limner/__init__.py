@@ -1,7 +1,7 @@
 """limner: every way of making images with neural networks, working on the machine you have.
 
-    for event in limner.train("dcgan", data="mnist", epochs=1): print(event)
-    limner.load("runs/dcgan-001/model.safetensors").generate(16, seed=0)
+for event in limner.train("dcgan", data="mnist", epochs=1): print(event)
+limner.load("runs/dcgan-001/model.safetensors").generate(16, seed=0)
 """
 
 from collections.abc import Iterator

@@ -50,7 +50,7 @@ def test_the_paper_variant_builds_for_powers_of_two(side, channels):
 
 
 def test_the_paper_variant_has_the_paper_s_channels_and_norms():
-    """Figure 1 of the paper with the base of 64 as in the authors' code: 512, 256, 128, 64 channels at 4, 8, 16, 32 px."""
+    """With the base of 64 of the authors' code: 512, 256, 128 and 64 channels at 4, 8, 16 and 32 px."""
     torch.manual_seed(0)
     method = build("dcgan", {"variant": "paper"}, Signal(channels=3, size=(64, 64)))
     ups = [layer.out_channels for layer in method.generator if isinstance(layer, nn.ConvTranspose2d)]

@@ -555,12 +555,17 @@ def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None,
     if signal.rank == 2 and signal.size[0] == signal.size[1]:
         shape = {"size": signal.size[0], "channels": signal.channels, "fit": run.settings["fit"]}
     source = request.held_out or str(run.settings["data"])
-    try:
-        held_out = yield from open_data(source, **shape, split="test")
-    except LimnerError:
-        if request.held_out is None:
-            return None
-        held_out = yield from open_data(source, **shape)
+    # A folder may have no test part, and points take no size: then all of it, as it is.
+    attempts: list[dict[str, Any]] = [{**shape, "split": "test"}, shape, {}]
+    for attempt in attempts:
+        try:
+            held_out = yield from open_data(source, **attempt)
+            break
+        except LimnerError:
+            if request.held_out is None:
+                return None
+            if attempt is attempts[-1]:
+                raise
     if held_out.manifest.sha256 == data.manifest.sha256:
         raise UsageError(f"the run learned from {source}, so it is not held out", "give real data that it never saw")
     if held_out.signal.shape != signal.shape:

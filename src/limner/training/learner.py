@@ -18,7 +18,6 @@ from limner.core.tensorfile import load_into
 from limner.training.average import Average
 from limner.training.world import World
 
-
 _TINY = 1e-20
 """Slopes of a loss below this are too near the end of float32 to divide by."""
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
