@@ -3,7 +3,7 @@ TensorFlow listing (Keras layers as the tutorial writes them) and through limner
 
 python benchmarks/tensorflow_dcgan.py     makes .venv-tensorflow with TensorFlow in it, and compares
 
-Dropout is off on both sides, since the two draw other numbers. Weights, noise and images are passed through a .npz file.
+Dropout is off on both sides, since the two draw other numbers. Arrays are passed through a .npz file.
 """
 
 import argparse

@@ -185,6 +185,7 @@ def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any]) -> None:
 def _train(method: str, request: Train, config: Mapping[str, Any], new_data: bool) -> Iterator[Event]:
     import torch
 
+    from limner.data.cache import finish
     from limner.data.sources import open_data
     from limner.training.memory import keep_pages
     from limner.training.world import join
@@ -196,7 +197,9 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
-    dataset = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit)
+    opening = open_data(request.data, size=request.size, channels=channels, fit=request.fit)
+    # Of several processes one tells what all do.
+    dataset = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
     with join(request.device) as world:
         if not world.first:
             yield from _silent(_in_folder(method, request, config, dataset, world, request.out or Path(), new_data))
@@ -256,7 +259,7 @@ def _in_folder(
     world.wait()
     weights = sum(p.numel() for p in learner.method.parameters())
     yield Note(
-        f"{method}: {weights / 1e6:.1f} M weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
+        f"{method}: {weights:,} weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
         f"{world.device.type} ({name}); the run is in {folder}"
     )
     if world.first:

@@ -1,0 +1,76 @@
+"""Precision and devices, and whole runs of several processes as torchrun starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import limner
+from limner.core.errors import UsageError
+from limner.core.tensorfile import read_tensors
+from limner.training.world import pick_device, pick_precision
+
+RUN = ["limner", "train", "gan", "--data", "ring", "--steps", "30", "--batch", "40", "--width", "4", "--latent", "2",
+       "--threads", "1", "--out"]  # fmt: skip
+
+
+def trained(folder, launch):
+    env = {**os.environ, "PYTHONPATH": str(Path(limner.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *launch, *RUN, str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return read_tensors(folder / "model.safetensors", "model")[1], done.stderr
+
+
+def test_two_processes_make_the_run_that_one_makes(tmp_path):
+    one, _ = trained(tmp_path / "one", [])
+    two, said = trained(tmp_path / "two", ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"])
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
+    assert said.count("drawn from a fixed seed") == 1, "one process tells what both do"
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="a batch of 128 cannot be shared by 3 processes in 1 parts each"):
+        list(limner.train("gan", data="ring"))
+
+
+def test_several_processes_need_a_folder(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="several processes need to know the run folder"):
+        list(limner.train("gan", data="ring"))
+
+
+def test_a_device_that_is_not_there_is_refused():
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="this machine has no cuda device"):
+            pick_device("cuda")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_precision_follows_the_wish_and_the_hardware(monkeypatch):
+    cpu = torch.device("cpu")
+    assert pick_precision("fp32", cpu) == torch.float32
+    assert pick_precision("bf16", cpu) == torch.bfloat16
+    for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda native=native: native)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        assert pick_precision("auto", cpu) == expected
+
+
+@pytest.mark.parametrize("method", ["gan", "dcgan"])
+def test_bf16_trains_and_its_weights_stay_float32(method, tmp_path):
+    events = list(limner.train(method, data="mnist", steps=3, batch=8, width=4, precision="bf16", threads=1,
+                               out=tmp_path / "a"))  # fmt: skip
+    assert events[-1].values["skipped_steps"] == 0
+    assert {t.dtype for t in limner.load(tmp_path / "a" / "model.safetensors").method.parameters()} == {torch.float32}
+
+
+def test_tensorboard_on_request(tmp_path):
+    list(limner.train("gan", data="ring", steps=5, batch=8, width=4, tensorboard=True, threads=1, out=tmp_path / "a"))
+    assert list((tmp_path / "a" / "tensorboard").glob("events.out.tfevents.*"))
