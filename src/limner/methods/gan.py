@@ -5,7 +5,9 @@ against the other. With nothing but dense layers it learns pictures as a list of
 
 Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1
 Task: generate
-Expect: limner train gan --data mnist --seed 42
+Expect: limner train gan --data ring --latent 2 --width 128 --batch 500 --epochs 10 --threads 1 --seed 42
+        then limner evaluate: 8 of 8 modes, 68 % of the points of high quality, reverse KL .56; real data have 8, 99 %
+        and .0006 (benchmarks/results/gan_ring.txt)
 """
 
 from collections.abc import Iterator
