@@ -30,6 +30,7 @@ COMMANDS = {
     "sample": "sample",
     "evaluate": "evaluate",
     "compare": "compare",
+    "doctor": "doctor",
     "prepare": "prepare",
     "list": "show:listing",
     "show": "show",

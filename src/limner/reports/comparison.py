@@ -101,8 +101,8 @@ def comparison_page(
     figures = figure_rows(runs)
     return page(
         f"limner · comparison · {in_words(date)}",
-        " · ".join(names),
-        f"{len(runs)} runs side by side: what was set differently, how training went, and what came of it.",
+        "Side by side",
+        f"{', '.join(names[:-1])} and {names[-1]}: what was set differently, how training went, and what came of it.",
         [
             section("The last previews", columns(*(
                 figure(encoded(run.grid, f"preview of {run.name}") if run.grid else Html("<p>no preview yet</p>"),
@@ -110,7 +110,7 @@ def comparison_page(
             section(
                 "Figures",
                 table(("figure", *names, "real data", "direction"),
-                      [(name, *values, real, better) for name, values, real, better in figures], "figures side")
+                      [(name, *values, real, better) for name, values, real, better in figures], "side")
                 if figures else "",
                 Html(f"<ul>{joined(Html(f'<li>{escape(note)}</li>') for note in notes)}</ul>") if notes else "",
                 *[joined([Html("<h3>"), f"{name} has not been evaluated yet", Html("</h3>"), code(command)])

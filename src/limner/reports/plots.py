@@ -82,15 +82,15 @@ def curves(
         points = " ".join(frame.at(x, min(max(y, frame.y[0]), frame.y[1]))
                           for x, y in zip(line.x, line.y, strict=True) if isfinite(y))  # fmt: skip
         parts.append(f'<polyline class="line ink-{line.ink}{" faint" if line.faint else ""}" points="{points}"/>')
-        if line.dots:
+        if line.dots or len(line.x) == 1:  # One point makes no line.
             parts += [f'<circle class="fill-{line.ink}" r="2.6" cx="{x}" cy="{y}"/>'
                       for x, y in (point.split(",") for point in points.split())]  # fmt: skip
     return _drawing(frame, parts, ((line.name, line.ink) for line in thick))
 
 
 def histograms(
-    sets: Sequence[tuple[str, str, Sequence[float]]], x_label: str, *, bins: int = 40, width: int = 620,
-    height: int = 220,
+    sets: Sequence[tuple[str, str, Sequence[float]]], x_label: str, *, bins: int = 40, width: int = 976,
+    height: int = 260,
 ) -> Html:  # fmt: skip
     """Distributions over each other, each with the same area.
 
