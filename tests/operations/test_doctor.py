@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
 
 import limner
 from limner.core.errors import UsageError
 from limner.core.events import Event, Finished, Note, Table, Warned
+from limner.core.random import generator
 from limner.data.cache import finish
 from limner.data.pack import write_pack
 from limner.data.sources import open_data
 from limner.metrics.interval import Interval
-from limner.operations.doctor import ADVICE, Doctor, Signals, diagnose, doctor, from_log
+from limner.metrics.memorisation import memorisation
+from limner.operations.doctor import ADVICE, Doctor, Signals, _copying, _memory, diagnose, doctor, from_log
 from limner.training import checkpoint
 
-NATURAL, HIGH = Interval(0.45, 0.4, 0.5), Interval(0.8, 0.75, 0.85)
+NATURAL, HIGH = Interval(0.05, 0.03, 0.07), Interval(0.8, 0.75, 0.85)
 WELL = Signals(
     state="finished", steps=5000, planned=5000, epochs=12.0, loss=1.4, sign_rate=0.8, discriminator_loss=1.1,
     generator_gradient=2.0, rate_ratio=1.0, diversity=0.9, precision=0.6, coverage=0.5, real_precision=0.95,
@@ -63,7 +66,10 @@ def test_healthy_needs_all_of_the_evidence() -> None:
         ({"modes": None, "precision": 0.9, "coverage": 0.1}, "mode collapse"),
         ({**WON, "precision": 0.0, "coverage": 0.0}, "discriminator overpowering"),
         ({**WON, "precision": 0.0, "diversity": 0.1, "rate_ratio": 200.0}, "discriminator overpowering"),
-        ({**WON, "precision": 0.0, "diversity": 0.1, "generator_gradient": 0.0}, "discriminator overpowering"),
+        (
+            {**WON, "precision": 0.0, "diversity": 0.1, "generator_gradient": 0.0, "generator_loss": -1e-6},
+            "discriminator overpowering",
+        ),
     ],
 )
 def test_each_ailment_is_known_by_its_signs(signals: dict[str, Any], expected: str) -> None:
@@ -73,6 +79,8 @@ def test_each_ailment_is_known_by_its_signs(signals: dict[str, Any], expected: s
 def test_mixed_evidence_is_called_so() -> None:
     # Alike samples, and a discriminator that always wins: either may be the cause.
     assert verdict(**WON, diversity=0.1) == ("mode collapse", False)
+    # The generator's loss is not flat, and yet it moves no more: it broke down by itself.
+    assert verdict(**WON, diversity=0.0, generator_gradient=0.0, generator_loss=7.0) == ("mode collapse", False)
     # It won while the samples were varied: it led.
     assert verdict(**WON, diversity=0.1, alike_at=900) == ("discriminator overpowering", True)
     assert verdict(**{**WON, "won_at": 900}, diversity=0.1, alike_at=500) == ("mode collapse", False)
@@ -86,6 +94,29 @@ def test_mixed_evidence_is_called_so() -> None:
 
 def test_modes_of_samples_that_look_like_nothing_do_not_count() -> None:
     assert "mode collapse" not in diagnose(replace(WELL, precision=0.05, coverage=0.0, modes=0.1)).reasons
+
+
+def test_copies_are_told_from_samples_in_a_crowded_spot() -> None:
+    luck = generator(0, "copies")
+    training, unseen = torch.randn(500, 4, generator=luck), torch.randn(500, 4, generator=luck)
+    assert _copying(unseen, training, 0).value == pytest.approx(0.5, abs=0.05)
+    copies = training + 0.01 * torch.randn(500, 4, generator=luck)
+    assert _copying(copies, training, 0).low > 0.98
+    half = torch.cat([copies[:250], unseen[:250]])
+    assert _copying(half, training, 0).value == pytest.approx(0.75, abs=0.05)
+    crowded = 0.3 * torch.randn(500, 4, generator=luck)
+    assert _copying(crowded, training, 0).high < 0.6
+    assert memorisation(crowded, unseen, training).nearer.low > 0.6  # which the distance alone takes for copying
+
+
+def test_a_discriminator_that_knows_its_pictures_is_found_at_any_level_of_its_scores() -> None:
+    luck = generator(0, "scores")
+    known, new = torch.randn(1000, generator=luck), torch.randn(1000, generator=luck)
+    for shift in (-100.0, 0.0, 100.0):
+        natural = _memory(known + shift, new + shift)
+        assert natural.low < 0.05 < natural.high
+    assert _memory(known, torch.cat([new[:800], new[:200] - 5])).value == pytest.approx(0.24, abs=0.02)
+    assert _memory(known, new - 5).low > 0.95
 
 
 def test_what_was_not_seen_is_said() -> None:

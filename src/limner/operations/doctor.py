@@ -66,13 +66,19 @@ ALIEN = 0.1
 WINS, LOSES = 0.99, 0.1
 """The discriminator overpowers where it ranks more pairs rightly than the first and its loss is below the second, over
 the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36."""
-VANISHED = 1e-3
-"""Norm of the generator's gradient below which it has stopped: 0.0000 in a saturated game, .04-70 in all others."""
+VANISHED, FLAT = 1e-3, 0.01
+"""Norm of the generator's gradient, and its loss without the sign, below which its loss is saturated: 0.0000 both in a
+minimax game; .04-70 and .5-13 in all others, but for a generator that broke down by itself (0.0000 and 7)."""
 FASTER = 5.0
 """Discriminator's learning rate over the generator's beyond which it runs away: 1 in healthy runs, and up to 4 is usual
 practice; 200 was measured to overpower."""
-BY_HEART = 0.6
-"""Chance of knowing training from unseen pictures whose interval lies above this: .5 is ideal, healthy .36-.54."""
+COPIES = 0.6
+"""Chance of a sample hugging a training picture whose interval lies above this: .5 is natural, copies with a little
+noise 1; in runs .05-.46. The distance alone would not do: a collapsed generator in a crowded spot got .82."""
+TAIL = 0.05
+BY_HEART = 0.1
+"""Share of unseen pictures that score below all but TAIL of the training ones, whose interval lies above this: .05 is
+natural; .04-.07 where the data are many, .16 with 200 pictures."""
 MANY_PASSES = 50
 """Passes over the data from which on a discriminator may win because it knows its pictures by heart."""
 RISING = 0.05
@@ -96,6 +102,7 @@ class Signals:
     loss                the largest loss of a player without its sign, over the last quarter
     sign_rate           share of pairs that the discriminator ranked rightly, over the last quarter
     discriminator_loss  over the last quarter
+    generator_loss      over the last quarter
     generator_gradient  its norm, over the last quarter
     rate_ratio          the discriminator's learning rate over the generator's
     won_at              step from which on the discriminator overpowered
@@ -108,8 +115,8 @@ class Signals:
     modes_made          modes or classes with a sample
     modes_there         modes or classes of the data
     modes               share of the modes that are made evenly: exp(-reverse KL)
-    copying             chance that a sample is nearer to the training set than a training picture is to the others
-    memory              chance that the discriminator scores a training picture above an unseen one
+    copying             chance that a sample hugs a training picture more than is natural (see _copying)
+    memory              share of unseen pictures that the discriminator scores below 95 % of the training ones
     gained              coverage gained since the oldest checkpoint that is kept
     """
 
@@ -123,6 +130,7 @@ class Signals:
     loss: float | None = None
     sign_rate: float | None = None
     discriminator_loss: float | None = None
+    generator_loss: float | None = None
     generator_gradient: float | None = None
     rate_ratio: float | None = None
     won_at: int | None = None
@@ -241,15 +249,15 @@ def _divergence(s: Signals) -> str:
 
 
 def _over_fitting(s: Signals) -> str:
-    if s.copying is not None and _high(s.copying):
+    if s.copying is not None and s.copying.low > COPIES:
         return (
-            f"samples lie nearer to the training pictures than these lie to each other ({s.copying.value:.0%} of the "
-            "time, 50 % is natural): the generator copies"
+            f"samples hug training pictures more than real ones do, {s.copying.value:.0%} of the time (50% is natural):"
+            " the generator copies"
         )
-    if s.memory is not None and _high(s.memory):
+    if s.memory is not None and s.memory.low > BY_HEART:
         return (
-            f"the discriminator scores training pictures above unseen ones {s.memory.value:.0%} of the time (50 % is "
-            "ideal): it learns them by heart"
+            f"the discriminator scores {s.memory.value:.0%} of unseen pictures below nearly all training ones "
+            f"({TAIL:.0%} is natural): it learns them by heart"
         )
     return ""
 
@@ -282,9 +290,12 @@ def _dominates(sign_rate: float | None, loss: float | None) -> bool:
 
 
 def _starved(s: Signals) -> bool:
-    """Whether the generator can't follow: its gradient vanished, or its learning rate is far below the other's."""
-    vanished = s.generator_gradient is not None and s.generator_gradient < VANISHED
-    return vanished or (s.rate_ratio is not None and s.rate_ratio > FASTER)
+    """Whether the generator can't follow: its loss is saturated, or its learning rate far below the other's."""
+    if s.rate_ratio is not None and s.rate_ratio > FASTER:
+        return True
+    if s.generator_gradient is None or s.generator_loss is None:
+        return False
+    return s.generator_gradient < VANISHED and abs(s.generator_loss) < FLAT
 
 
 def _unripe(s: Signals) -> str:
@@ -344,6 +355,7 @@ def from_log(lines: Sequence[Mapping[str, Any]], planned: int, state: str) -> Si
         loss=max(losses, default=None),
         sign_rate=_mean(last, "sign_rate"),
         discriminator_loss=_mean(last, "discriminator_loss"),
+        generator_loss=_mean(last, "generator_loss"),
         generator_gradient=_mean(last, "generator_gradient"),
         won_at=_won_at(trained),
         alike_at=_alike_at([line for line in lines if line["event"] == "diversity"]),
@@ -585,7 +597,6 @@ def _compared(
     from limner.metrics.diversity import diversity_ratio
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
-    from limner.metrics.ranks import roc_auc
 
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
@@ -596,8 +607,7 @@ def _compared(
     half, other = training[:count], training[count : 2 * count]
     near = prdc(half, small[:count])
     natural = prdc(half, other)
-    distance, which = neighbours(small, training)
-    among = neighbours(training[: request.samples], training, k=2)[0][:, 1]
+    which = neighbours(small, training)[1][:, 0]
     before = None if earlier is None else prdc(half, _small(earlier.draw(z))[:count]).coverage.value
     signals = replace(
         signals,
@@ -606,16 +616,55 @@ def _compared(
         coverage=near.coverage.value,
         real_precision=natural.precision.value,
         real_coverage=natural.coverage.value,
-        copying=roc_auc(among, distance[:, 0], request.seed),
+        copying=_copying(small, training, request.seed),
         gained=None if before is None else near.coverage.value - before,
-        **_modes(data, fake, order, which[:, 0]),
+        **_modes(data, fake, order, which),
     )
     if unseen is None:
         return signals
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
     known = _judged(method, data.take(order[: request.samples])["x"])
     new = _judged(method, unseen.take(others)["x"])
-    return replace(signals, memory=None if known is None or new is None else roc_auc(known, new, request.seed))
+    return replace(signals, memory=None if known is None or new is None else _memory(known, new))
+
+
+def _copying(samples: Tensor, training: Tensor, seed: int) -> Interval:
+    """Chance that a sample hugs a training one more closely than a real one does. .5 is natural, more is copying.
+
+    How close is measured by the neighbour's own distance to the others, so that a sample in a crowded spot is no copy.
+    What is natural is seen from the training samples, each left out once.
+
+    samples   (N, D)
+    training  (M, D)
+    """
+    import torch
+
+    from limner.metrics.neighbours import nearest as neighbours
+    from limner.metrics.ranks import roc_auc
+
+    tiny = torch.finfo(torch.float64).tiny
+    distance, which = neighbours(samples, training)
+    hugging = distance[:, 0] / neighbours(training[which[:, 0]], training, k=2)[0][:, 1].clamp_min(tiny)
+    out = torch.arange(min(len(samples), len(training)))
+    distance, which = neighbours(training[out], training, k=2)
+    around, who = neighbours(training[which[:, 1]], training, k=3)
+    own = torch.where(who[:, 1] == out, around[:, 2], around[:, 1])
+    natural = distance[:, 1] / own.clamp_min(tiny)
+    return roc_auc(natural, hugging, seed)
+
+
+def _memory(known: Tensor, new: Tensor) -> Interval:
+    """Share of unseen samples that score below all but TAIL of the training ones, and where it would lie 95 times of
+    100 (normal approximation). It does not ask at which level the scores lie, which is arbitrary.
+
+    known  (N,)  scores of training samples
+    new    (M,)  scores of unseen ones
+    """
+    from limner.metrics.interval import Interval
+
+    share = float((new < known.quantile(TAIL)).double().mean())
+    wide = 1.96 * math.sqrt(share * (1 - share) / len(new) + TAIL * (1 - TAIL) / len(known))
+    return Interval(share, max(0.0, share - wide), min(1.0, share + wide))
 
 
 def _small(x: Tensor) -> Tensor:
@@ -719,19 +768,15 @@ def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
     if s.gained is not None:
         yield _row("coverage gained since the oldest checkpoint", f"{100 * s.gained:+.0f} points", "any", True)
     if s.copying is not None:
-        yield _row(
-            "samples nearer to training data than natural", _share(s.copying), "50 % or less", not _high(s.copying)
-        )
+        good = s.copying.low <= COPIES
+        yield _row("samples that hug training data", _share(s.copying), "50% or less", good)
     if s.memory is not None:
-        yield _row("training scored above unseen", _share(s.memory), "about 50 %", not _high(s.memory))
+        good = s.memory.low <= BY_HEART
+        yield _row("unseen data scored below training data", _share(s.memory), f"about {TAIL:.0%}", good)
 
 
 def _row(name: str, value: str, healthy: str, good: bool) -> tuple[str, str, str, str]:
     return name, value, healthy, "" if good else "off"
-
-
-def _high(figure: Interval) -> bool:
-    return figure.low > BY_HEART
 
 
 def _share(figure: Interval) -> str:

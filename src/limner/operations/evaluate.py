@@ -614,7 +614,8 @@ class _Evaluation:
                 "the 95 % range of the first"
             )
         else:
-            self.notes.append("± is a 95 % range; of KD/KID and IS, the standard deviation over subsets")
+            of_parts = "; of KD/KID and IS, the standard deviation over subsets" if eye else ""
+            self.notes.append(f"± is a 95 % range{of_parts}")
 
     def _record(
         self, rows: list[dict[str, Any]], eye: Features | None, count: int, reference: int, held: int
@@ -659,9 +660,7 @@ class _Evaluation:
         lead += f"{self.data.manifest.name}."
         first = rows[0] if rows else None
         if first and first["real"]:
-            lead += (
-                f" {first['name']} is {measured(first)}; real ones score {measured(first['real'])} on the same scale."
-            )
+            lead += f" Their {first['name']} is {measured(first)}; real ones score {measured(first['real'])} on the same scale."
         return lead.replace(" ± ", "\u00a0±\u00a0")
 
     def _command(self) -> str:

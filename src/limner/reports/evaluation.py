@@ -92,7 +92,7 @@ def _headlines(record: Mapping[str, Any]) -> Html:
 def _card(row: Mapping[str, Any]) -> Html:
     value, _, wide = measured(row).partition(" ± ")
     spread = f"<small>± {escape(wide)}</small>" if wide else ""
-    real = f'<p class="real">real pictures <b>{escape(measured(row["real"]))}</b></p>' if row["real"] else ""
+    real = f'<p class="real">real data <b>{escape(measured(row["real"]))}</b></p>' if row["real"] else ""
     arrow = DIRECTION[row["better"]].split()[0]
     return Html(
         f'<div class="card"><p class="name">{escape(row["name"])} {arrow}</p><p class="value">{escape(value)}{spread}'
