@@ -660,7 +660,8 @@ class _Evaluation:
         lead += f"{self.data.manifest.name}."
         first = rows[0] if rows else None
         if first and first["real"]:
-            lead += f" Their {first['name']} is {measured(first)}; real ones score {measured(first['real'])} on the same scale."
+            lead += f" Their {first['name']} is {measured(first)}; "
+            lead += f"real ones score {measured(first['real'])} on the same scale."
         return lead.replace(" ± ", "\u00a0±\u00a0")
 
     def _command(self) -> str:
