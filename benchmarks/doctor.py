@@ -73,8 +73,8 @@ CASES = (
 )  # fmt: skip
 """Every way of failing at least once, with nets so small that each takes seconds or a few minutes."""
 
-COLUMNS = ("steps", "loss", "sign_rate", "discriminator_loss", "diversity", "precision", "coverage", "modes", "copying",
-           "memory")  # fmt: skip
+COLUMNS = ("steps", "loss", "sign_rate", "discriminator_loss", "diversity", "precision", "coverage", "modes", "gained",
+           "copying", "memory")  # fmt: skip
 
 
 def prepare(folder: Path) -> dict[str, str]:
