@@ -93,6 +93,9 @@ def test_mixed_evidence_is_called_so() -> None:
     assert verdict(modes=0.5, gained=0.01) == ("mode collapse", True)
     assert verdict(modes=0.5, gained=0.3) == ("mode collapse", False)
     assert verdict(gained=0.3) == ("healthy", True)
+    # All is well but for coverage, which falls.
+    assert verdict(gained=-0.05) == ("healthy", True)
+    assert verdict(gained=-0.2) == ("healthy", False)
     assert verdict(copying=HIGH, modes=0.4) == ("over-fitting/memorising", False)
 
 

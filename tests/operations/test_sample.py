@@ -61,7 +61,7 @@ def test_what_stands_there_is_not_overwritten(run, tmp_path):
     [
         ({"out": "a.jpg"}, r"samples are written as \.png, not \.jpg"),
         ({"count": 20_000, "out": "a.png"}, "do not fit on one sheet"),
-        ({"label": 10}, "has classes 0 to 9, not class 10"),
+        ({"label": 10}, "makes no classes on request"),
     ],
 )
 def test_wrong_wishes(run, choices, said):

@@ -195,3 +195,13 @@ def test_one_pass_equals_two(shift):
         for a, b in zip(one[player], two[player], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=0 if shift else 1e-12)
             assert torch.isfinite(a).all()
+
+
+def test_a_skipped_step_leaves_running_statistics_as_they_were():
+    method = build("dcgan", {"variant": "paper", "width": 4, "latent": 5}, Signal(channels=1, size=(16, 16)))
+    taught = learner(method)
+    before = [buffer.clone() for buffer in method.buffers()]
+    x = torch.zeros(4, 1, 16, 16)
+    x[0, 0, 0, 0] = float("nan")
+    assert taught.step(0, [{"x": x}], 0)["skipped"] == 1.0
+    assert all(torch.equal(a, b) for a, b in zip(before, method.buffers(), strict=True))

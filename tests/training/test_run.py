@@ -243,3 +243,38 @@ def test_evaluation_while_training_keeps_the_best(tmp_path):
     assert best.header["training"]["score"] == min(line["energy distance"] for line in lines)
     assert best.header["training"]["steps"] == min(lines, key=lambda line: line["energy distance"])["step"]
     assert any(isinstance(event, Saved) and event.what.startswith("best model so far") for event in events)
+
+
+def test_a_named_change_is_kept_for_the_next_resume(tmp_path):
+    run(tmp_path / "a", steps=5)
+    list(limner.train(resume=tmp_path / "a", steps=9))
+    events = list(limner.train(resume=tmp_path / "a"))
+    assert events[-1].values["steps"] == 9
+
+
+def test_with_every_checkpoint_damaged_nothing_starts_over(tmp_path):
+    run(tmp_path / "a", steps=10, checkpoint_every=5)
+    for path in checkpoint.newest_first(tmp_path / "a" / "checkpoints"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(LimnerError, match="none of the 2 checkpoints of .* is whole"):
+        list(limner.train(resume=tmp_path / "a"))
+
+
+def test_a_new_checkpoint_is_never_the_one_let_go(tmp_path):
+    run(tmp_path / "a", steps=10, checkpoint_every=5, keep=1)
+    newest = checkpoint.newest_first(tmp_path / "a" / "checkpoints")[0]
+    later = newest.with_name("step-00000999.safetensors")
+    later.write_bytes(newest.read_bytes()[:-9])
+    list(limner.train(resume=tmp_path / "a", steps=12))
+    assert newest.with_name("step-00000012.safetensors").exists()
+
+
+def test_force_does_not_take_over_a_run_that_is_going_on(tmp_path):
+    process = started(tmp_path / "run", steps=1_000_000, checkpoint_every=50)
+    try:
+        with pytest.raises(UsageError, match="another process is writing to"):
+            run(tmp_path / "run", steps=3, force=True)
+        assert checkpoint.newest_first(tmp_path / "run" / "checkpoints")
+    finally:
+        process.kill()
+        process.communicate()

@@ -58,11 +58,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Outputs are never overwritten without being told to.
+    """Outputs are never overwritten without being told to. A lock alone is nothing that could be lost.
 
     raises UsageError   if something stands at `path` and `force` is not set
     """
-    if not force and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+    there = path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir())
+    if not force and (path.is_file() or there):
         raise UsageError(f"{path} exists already", "give another --out, or --force to overwrite it")
 
 

@@ -47,7 +47,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
 
     raises ModelError   if the file is no limner file of that kind
     """
-    return _header(path, kind)[0]
+    return _header(path, kind)
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -55,12 +55,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
 
     raises ModelError   a sentence for each kind of damage
     """
-    header, size = _header(path, kind)
-    if path.stat().st_size != size:
-        raise ModelError(
-            f"{path} was cut short: it has {path.stat().st_size:,} bytes and its header promises {size:,}",
-            "copy or download it again",
-        )
+    header = _header(path, kind)
     try:
         tensors = parse(path.read_bytes())
     except Exception as error:  # the parser's errors are of its own classes
@@ -93,8 +88,8 @@ def load_into(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path
     module.load_state_dict(dict(tensors))
 
 
-def _header(path: Path, kind: str) -> tuple[dict[str, Any], int]:
-    """The limner header, and the size the whole file must have."""
+def _header(path: Path, kind: str) -> dict[str, Any]:
+    """The limner header of a file that has the size which it must have."""
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a {kind} file", f"a run's {kind} is {path / 'model.safetensors'}")
     if not path.is_file():
@@ -121,7 +116,9 @@ def _header(path: Path, kind: str) -> tuple[dict[str, Any], int]:
         raise ModelError(f"{path} is damaged: its header cannot be read", "copy or download it again") from None
     if not isinstance(header, dict) or not header:
         raise ModelError(f"{path} holds weights, but limner did not write it", "train a model, or use one of limner's")
-    if header.get("format", 0) > FORMAT:
+    if not isinstance(header.get("format"), int):
+        raise ModelError(f"{path} is damaged: its header has no format", "copy or download it again")
+    if header["format"] > FORMAT:
         raise ModelError(
             f"{path} is from a newer limner (format {header['format']}, this one reads up to {FORMAT})",
             "pip install --upgrade limner",
@@ -130,7 +127,12 @@ def _header(path: Path, kind: str) -> tuple[dict[str, Any], int]:
         raise ModelError(f"{path} is a limner {header.get('kind')}, not a {kind}")
     if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES:
         raise ModelError(f"{path} holds tensors that no limner {kind} has", "use only files that you trust")
-    return header, 8 + length + end
+    if path.stat().st_size != 8 + length + end:
+        raise ModelError(
+            f"{path} was cut short: it has {path.stat().st_size:,} bytes and its header promises {8 + length + end:,}",
+            "copy or download it again",
+        )
+    return header
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:

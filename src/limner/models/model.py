@@ -66,9 +66,10 @@ class Model:
         """
         method = self._generating()
         classes = method.signal.classes
+        if label is not None and not method.conditional:
+            raise UsageError(f"{self.path} makes no classes on request: {self.name} learns none", "leave out --label")
         if label is not None and not 0 <= label < classes:
-            there = f"classes 0 to {classes - 1}" if classes else "no classes"
-            raise UsageError(f"{self.path} has {there}, not class {label}", "leave out --label")
+            raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", "give one of them")
         labels = None if label is None else torch.full((len(z),), label)
         origin = {"method": self.name, "model": self.sha256, **(recipe or {}), "settings": self.header["config"]}
         return Pictures.of(method.draw(z, labels), origin)

@@ -84,6 +84,8 @@ MANY_PASSES = 50
 RISING = 0.05
 """Coverage gained since the oldest kept checkpoint from which on training still helps: twice the chance error of the
 difference at 1,000 samples. Young runs on the ring gained .39-.42."""
+FALLING = -0.1
+"""Coverage lost since then that casts a doubt on a healthy run: well beyond chance; a small DCGAN on MNIST lost .11."""
 _FEW = 20
 _TRAINING = 10_000
 _PX = 16
@@ -207,7 +209,9 @@ def diagnose(s: Signals) -> Diagnosis:
         return Diagnosis(verdict, set(others) <= _FOLLOWS[verdict] and not _doubtful(s, verdict), found, missing)
     if _is_well(s):
         well = "the players are in balance, and the samples are varied, lie among the data and are no copies"
-        return Diagnosis("healthy", True, {"healthy": well}, missing)
+        falls = s.gained is not None and s.gained < FALLING
+        fallen = f"; yet coverage has fallen by {-100 * (s.gained or 0):.0f} points since the oldest checkpoint"
+        return Diagnosis("healthy", not falls, {"healthy": well + (fallen if falls else "")}, missing)
     return Diagnosis("unclear", False, {"unclear": "nothing is clearly wrong, nor is enough clearly right"}, missing)
 
 
@@ -775,7 +779,8 @@ def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
         healthy = f"above {least:.0%}; real {s.real_coverage:.0%}"
         yield _row("data that samples reach (coverage)", f"{s.coverage:.0%}", healthy, s.coverage >= least)
     if s.gained is not None:
-        yield _row("coverage gained since the oldest checkpoint", f"{100 * s.gained:+.0f} points", "any", True)
+        value, healthy = f"{100 * s.gained:+.0f} points", f"{100 * FALLING:.0f} or more"
+        yield _row("coverage gained since the oldest checkpoint", value, healthy, s.gained >= FALLING)
     if s.copying is not None:
         good = s.copying.low <= COPIES
         yield _row("samples that hug training data", _share(s.copying), "50% or less", good)

@@ -85,13 +85,15 @@ def sample(request: Sample) -> Iterator[Event]:
     noise = model.noise(request.count, request.seed) * request.truncation
     recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation}
     recipe |= {} if request.label is None else {"label": request.label}
-    for start in range(0, request.count, _BATCH):
-        pictures = model.decode(noise[start : start + _BATCH], request.label, recipe)
+    # Points are drawn together on one picture.
+    step = _BATCH if model.method.signal.rank else request.count
+    for start in range(0, request.count, step):
+        pictures = model.decode(noise[start : start + step], request.label, recipe)
         if sheet:
             made.append(pictures)
         else:
             pictures.save_each(out, start)
-        done = min(start + _BATCH, request.count)
+        done = min(start + step, request.count)
         speed = done / (time.perf_counter() - began)
         yield Progress("sample", done, request.count, "pictures", speed, "images/s", (request.count - done) / speed)
     if sheet:

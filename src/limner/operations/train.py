@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
-from limner.core.errors import LimnerError, UsageError, nearest
+from limner.core.errors import LimnerError, ModelError, UsageError, nearest
 from limner.core.events import Event, Finished, Note, Saved, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
@@ -71,7 +72,7 @@ class Train(Settings):
 
 
 _NOT_OF_THE_RUN = {"resume", "force", "out"}
-_OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors", ".lock")
+_OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors")
 _OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
                 "tensorboard": r"events\.out\.tfevents\..*"}  # fmt: skip
 
@@ -213,6 +214,10 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
         except Timeout:
             raise UsageError(f"another process is writing to {folder}", "wait for it, or give another --out") from None
         try:
+            if request.resume is None:
+                # Asked again with the lock in hand: another run may have begun here meanwhile.
+                refuse_existing(folder, request.force)
+                _clear(folder)
             yield from _in_folder(method, request, config, dataset, world, folder, new_data)
         finally:
             lock.release()
@@ -242,6 +247,8 @@ def _in_folder(
     if request.resume is not None:
         found, problems = checkpoint.load_newest(folder / "checkpoints")
         yield from (Warned(f"{problem}; using the checkpoint before it") for problem in problems)
+        if found is None and problems:
+            raise ModelError(f"none of the {len(problems)} checkpoints of {folder} is whole", "start a new run")
         if found is None:
             yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
         else:
@@ -254,7 +261,7 @@ def _in_folder(
                     f"give --steps {loop.step} or more",
                 )
             yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
-    elif world.first:
+    if world.first:
         write(folder / "settings.json", json.dumps(_settings(method, request, config), indent=2) + "\n")
     world.wait()
     weights = sum(p.numel() for p in learner.method.parameters())
@@ -314,7 +321,7 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
         raise UsageError(
             f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
         )
-    steps = request.steps or -(-int(chosen.epochs * count) // chosen.batch)
+    steps = request.steps or max(1, math.ceil(chosen.epochs * count / chosen.batch))
     epochs = steps * chosen.batch / count
     plan = Plan(
         steps, chosen.batch, request.accumulate, request.checkpoint_every, request.keep,
@@ -388,12 +395,11 @@ def _check_space(folder: Path, weights: int, keep: int) -> None:
 
 
 def _run_folder(request: Train, method: str) -> Path:
-    """The run's own folder, made exclusively."""
+    """The run's folder. One that limner names is made exclusively; one that a person names may be there."""
     try:
         if request.resume is not None:
             return request.resume
         if request.out is not None:
-            _clear(request.out)
             request.out.mkdir(parents=True, exist_ok=True)
             return request.out
         root = Path("runs")

@@ -12,8 +12,11 @@ from limner.core.method import Method
 class Generate(Method):
     """A method that turns noise into samples.
 
-    latent  how many numbers of noise make one sample; set by the final class's __init__
+    latent       how many numbers of noise make one sample; set by the final class's __init__
+    conditional  whether it makes the class that it is asked for
     """
+
+    conditional: ClassVar[bool] = False
 
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     latent: int

@@ -36,7 +36,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], header: Mapping
     path = folder / f"step-{step:08d}.safetensors"
     write_tensors(path, tensors, {"kind": KIND, "step": step, **header})
     healthy = False
-    for place, old in enumerate(newest_first(folder)):
+    for place, old in enumerate(p for p in newest_first(folder) if p <= path):
         good = not healthy and _is_healthy(old)
         healthy |= good
         if place >= keep and not good:

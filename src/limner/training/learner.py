@@ -70,12 +70,14 @@ class Learner:
                 loss or gradient was not finite: then that move and the rest of the step were not made
         raises  UsageError   if there are several parts and the method uses batch statistics
         """
-        if len(parts) > 1 and self.method.batchwise:
+        if self.world.size * len(parts) > 1 and self.method.batchwise:
             raise UsageError(
-                "this method uses batch statistics, so a batch cannot be accumulated from parts",
-                "leave out --accumulate, or lower --batch",
+                "this method uses batch statistics, so a batch cannot be accumulated from parts or shared by processes",
+                "leave out --accumulate and torchrun, or lower --batch",
             )
         self.method.train()
+        # A forward pass writes running statistics, so a step that is not made must give them back.
+        before = [buffer.clone() for buffer in self.method.buffers()]
         walks = [self.method.step(part) for part in parts]
         total_parts = self.world.size * len(parts)
         places = [self.world.rank * len(parts) + i for i in range(len(parts))]
@@ -96,6 +98,9 @@ class Learner:
             values |= told
             if not all(torch.isfinite(torch.tensor(list(told.values())))):
                 self._forget()
+                with torch.no_grad():
+                    for buffer, old in zip(self.method.buffers(), before, strict=True):
+                        buffer.copy_(old)
                 for walk in walks:
                     walk.close()  # type: ignore[attr-defined]
                 return values | {"skipped": 1.0}

@@ -34,7 +34,7 @@ class World:
         """Replace each tensor by its mean over the processes, in one exchange per type of number."""
         if self.size == 1:
             return
-        for dtype in {tensor.dtype for tensor in tensors}:
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             same = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             dist.all_reduce(flat)
