@@ -256,7 +256,7 @@ def test_with_every_checkpoint_damaged_nothing_starts_over(tmp_path):
     run(tmp_path / "a", steps=10, checkpoint_every=5)
     for path in checkpoint.newest_first(tmp_path / "a" / "checkpoints"):
         path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(LimnerError, match="none of the 2 checkpoints of .* is whole"):
+    with pytest.raises(LimnerError, match=r"none of the 2 checkpoints of .* is whole"):
         list(limner.train(resume=tmp_path / "a"))
 
 
