@@ -19,12 +19,12 @@ from torch import nn
 
 import limner
 from limner.core import catalog
-from limner.core.errors import LimnerError
 from limner.core.events import Finished
 from limner.data.cache import finish
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
 from limner.operations.doctor import Doctor, doctor
+from limner.training.guard import Diverged
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ CASES = (
          {"data": "digits", "width": 32, "latent": 16, "batch": 64, "steps": 4000}),
     Case("200-pictures", "over-fitting/memorising", "gan",
          {"data": "mnist200", "width": 64, "batch": 64, "steps": 3000}),
+    Case("200-small-pictures", "over-fitting/memorising", "gan",
+         {"data": "digits200", "width": 64, "latent": 8, "batch": 32, "steps": 3000}),
+    Case("1397-small-pictures", "mode collapse", "gan",
+         {"data": "digits1397", "width": 64, "latent": 8, "batch": 32, "steps": 3000}),
     Case("diverged", "diverged", "gan", {"data": "digits", "width": 32, "batch": 64, "steps": 500, **rates(1.0, 1.0)}),
     Case("twenty-steps", "too little training", "gan", {"data": "digits", "width": 32, "batch": 64, "steps": 20}),
     Case("fast-discriminator", "discriminator overpowering", "dcgan",
@@ -78,15 +82,18 @@ COLUMNS = ("steps", "loss", "sign_rate", "discriminator_loss", "diversity", "pre
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """A pack of 200 pictures, and of 1,000 that nobody trains on, by the name that the cases use."""
-    mnist = finish(open_data("mnist"))
-    assert mnist.labels is not None
-    about = {"name": "mnist200", "source": mnist.manifest.source, "classes": mnist.manifest.classes}
-    for part, rows in (("train", slice(0, 200)), ("test", slice(200, 1200))):
-        if not is_pack(folder / "mnist200" / part):
-            with building(folder / "mnist200" / part) as place:
-                write_pack(place, mnist.samples[rows], mnist.labels[rows], **about, split=part)
-    return {"mnist200": str(folder / "mnist200")}
+    """Packs with a part that nobody trains on, by the names that the cases use."""
+    for name, source, train, test in (
+        ("mnist200", "mnist", 200, 1000), ("digits200", "digits", 200, 1000), ("digits1397", "digits", 1397, 400),
+    ):  # fmt: skip
+        data = finish(open_data(source))
+        assert data.labels is not None
+        about = {"name": name, "source": data.manifest.source, "classes": data.manifest.classes}
+        for part, rows in (("train", slice(0, train)), ("test", slice(train, train + test))):
+            if not is_pack(folder / name / part):
+                with building(folder / name / part) as place:
+                    write_pack(place, data.samples[rows], data.labels[rows], **about, split=part)
+    return {place.name: str(place) for place in folder.iterdir()}
 
 
 @contextmanager
@@ -119,7 +126,7 @@ def trained(case: Case, folder: Path, packs: Mapping[str, str], threads: int) ->
     try:
         for _ in limner.train(case.method, **choices):
             pass
-    except LimnerError as error:
+    except Diverged as error:
         print(f"{case.name}: {error.message}", file=sys.stderr)
     return out
 
