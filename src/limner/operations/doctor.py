@@ -78,9 +78,9 @@ COPIES = 0.6
 noise 1; in runs .05-.46. The distance alone would not do: a collapsed generator in a crowded spot got .82."""
 BY_HEART = 0.53
 """Chance that a training picture scores above an unseen one, whose interval lies above this: .5 is natural. Its low
-end, pooled over three checkpoints, was up to .51 in runs that see too much data to know any by heart, .39-.50 in 10 looks
-at one on 1,397 pictures, .52-.56 in 6 at one on 200, and .56-.75 in 13 at others on 100 and 200. A single checkpoint
-sways too much: .45-.57 in that run on 200."""
+end, pooled over three checkpoints, was up to .51 in runs that see too much data to know any by heart, .39-.50 in 10
+looks at one on 1,397 pictures, .52-.56 in 6 at one on 200, and .56-.75 in 13 at others on 100 and 200. A single
+checkpoint sways too much: .45-.57 in that run on 200."""
 MANY_PASSES = 50
 """Passes over the data from which on a discriminator may win because it knows its pictures by heart."""
 RISING = 0.05
