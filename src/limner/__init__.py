@@ -1,10 +1,15 @@
 """limner: every way of making images with neural networks, working on the machine you have.
 
 for event in limner.train("dcgan", data="mnist", epochs=1): print(event)
+for event in limner.evaluate("runs/dcgan-001"): print(event)
 limner.load("runs/dcgan-001/model.safetensors").generate(16, seed=0)
+
+Every operation is a function that yields events as the work goes on; the last one is Finished, and holds the results.
+Choices are the command line's, with `_` for `-`. Nothing happens until the events are asked for.
 """
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +19,11 @@ from limner.core.events import Event
 if TYPE_CHECKING:
     from limner.models.model import Model
 
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "compare", "doctor", "evaluate", "load", "prepare", "sample", "train"]
 
 
 def train(method: str | None = None, **choices: Any) -> Iterator[Event]:
-    """Train a method. Choices are the command line's, with `_` for `-` and nested settings as mappings.
+    """Train a method. Nested settings are mappings.
 
     for event in limner.train("dcgan", data="mnist", epochs=1, generator={"lr": 2e-4}): print(event)
 
@@ -32,6 +37,57 @@ def train(method: str | None = None, **choices: Any) -> Iterator[Event]:
     else:
         request, config = split_choices(method, choices)
         yield from run(method, request, config)
+
+
+def sample(model: str | Path, **choices: Any) -> Iterator[Event]:
+    """Make pictures with a model.
+
+    for event in limner.sample("runs/dcgan-001", count=100, seed=1, out="samples.png"): print(event)
+
+    raises UsageError, ModelError, LimnerError   as the command line would print them
+    """
+    return _asked("sample", {"model": model, **choices})
+
+
+def evaluate(*what: str | Path, **choices: Any) -> Iterator[Event]:
+    """Measure a model or a set of pictures beside real ones, and write a page about it.
+
+    *_, finished = limner.evaluate("runs/dcgan-001", data="mnist", samples=10_000)
+    finished.values["figures"]
+
+    raises UsageError, DataError, ModelError, LimnerError   as the command line would print them
+    """
+    return _asked("evaluate", {"what": what, **choices})
+
+
+def compare(*runs: str | Path, **choices: Any) -> Iterator[Event]:
+    """Set runs side by side, in a table and on a page.
+
+    raises UsageError   as the command line would print it
+    """
+    return _asked("compare", {"runs": runs, **choices})
+
+
+def doctor(run: str | Path, **choices: Any) -> Iterator[Event]:
+    """Say what ails a run, from what shows it, and what to do next.
+
+    raises UsageError, DataError, ModelError   as the command line would print them
+    """
+    return _asked("doctor", {"run": run, **choices})
+
+
+def prepare(source: str | Path, **choices: Any) -> Iterator[Event]:
+    """Pack pictures for training.
+
+    raises UsageError, DataError   as the command line would print them
+    """
+    return _asked("prepare", {"source": str(source), **choices})
+
+
+def _asked(name: str, choices: dict[str, Any]) -> Iterator[Event]:
+    operation = import_module(f"limner.operations.{name}")
+    request = getattr(operation, name.capitalize()).read(choices)
+    yield from getattr(operation, name)(request)
 
 
 def load(path: str | Path) -> "Model":

@@ -273,7 +273,7 @@ def test_a_model_of_another_verb(copied, monkeypatch):
 
     real = limner.load(copied / "model.safetensors")
     real.method = Other()
-    monkeypatch.setattr("limner.models.model.load", lambda path: real)
+    monkeypatch.setattr("limner.reports.subject.load", lambda path: real)
     monkeypatch.setattr(type(real), "to", lambda self, device: self)
     file = copied / "model.safetensors"
     assert said(UsageError, what=str(file)) == (

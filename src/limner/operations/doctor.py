@@ -642,7 +642,7 @@ def _compared(
         return signals
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
     known, new = data.take(order[: request.samples])["x"], unseen.take(others)["x"]
-    scores = [(_judged(method, known), _judged(method, new)) for method in looks]
+    scores = [(method.verdict(known), method.verdict(new)) for method in looks]
     told = [(a, b) for a, b in scores if a is not None and b is not None]
     return replace(signals, memory=_memory(told, request.seed) if told else None)
 
@@ -725,16 +725,6 @@ def _modes(data: Dataset, fake: Tensor, order: Any, which: Tensor) -> dict[str, 
     else:
         return {}
     return {"modes": math.exp(-found.reverse_kl), "modes_made": found.captured, "modes_there": there}
-
-
-def _judged(method: Generate, x: Tensor) -> Tensor | None:
-    """(N,) the discriminator's scores; None where the method has none."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [method.judge(part.to(method.device)) for part in x.split(250)]
-    found = [part.float().cpu() for part in parts if part is not None]
-    return torch.cat(found) if found else None
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from limner.core import __version__
-from limner.core.errors import DataError, UsageError
-from limner.core.events import Event, Finished, Note, Progress, Saved, Table, Warned
+from limner.core.errors import UsageError
+from limner.core.events import Event, Finished, Note, Progress, Saved, Table
 from limner.core.files import refuse_existing, write
 from limner.core.settings import Settings
 from limner.operations.sample import model_file
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from limner.data.dataset import Dataset
     from limner.features.network import Features
     from limner.metrics.figures import Cloud
-    from limner.models.model import Model
     from limner.reports.evaluation import Panels
+    from limner.reports.subject import Subject
     from limner.tasks.generate import Generate
 
 Metric = Literal[
@@ -78,9 +78,6 @@ _ROW = 12  # pictures in a row of the other panels
 _QUERIES = 1_000  # samples whose nearest training picture is looked for
 _TELL_EVERY = 0.2
 
-Sampler = Callable[[int, int], "Iterator[Tensor]"]
-"""(seed, count) → batches of samples (N, C, *size) in [-1, 1]."""
-
 
 def evaluate(request: Evaluate) -> Iterator[Event]:
     """Measure a model against real data, or a set of pictures against another, telling events; the last is Finished.
@@ -89,12 +86,14 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
 
     raises UsageError, DataError, ModelError, LimnerError
     """
+    from limner.reports.subject import model_subject, pictures_subject
+
     first, second = request.what[0], request.what[1] if len(request.what) == 2 else None
     if second is None and _is_model(first):
         path = model_file(Path(first))
         out = request.out or path.parent / "evaluation"
         refuse_existing(out, request.force)
-        subject, data, held_out = yield from _model(request, path)
+        subject, data, held_out = yield from model_subject(path, request.data, request.device)
     else:
         against = second or request.data
         if against is None:
@@ -106,34 +105,8 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
             raise UsageError("two sets of pictures need no --data", "leave it out")
         out = request.out or Path("evaluation")
         refuse_existing(out, request.force)
-        subject, data, held_out = yield from _pictures(request, first, against)
+        subject, data, held_out = yield from pictures_subject(first, against, request.size, whole=second is not None)
     yield from _Evaluation(request, subject, data, held_out, out).run()
-
-
-# --- what is compared -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What is judged.
-
-    title    of the page
-    names    of the samples and of the real pictures, in the page's sentences
-    sampler  gives the samples
-    most     how many there are at most; None where they are made
-    model    None for a set of pictures
-    facts    what the report says of it
-    """
-
-    title: str
-    names: tuple[str, str]
-    sampler: Sampler
-    most: int | None
-    model: Model | None
-    facts: Mapping[str, Any]
-
-
-_Found = tuple[_Subject, "Dataset", "Dataset | None"]
 
 
 def _is_model(given: str) -> bool:
@@ -148,121 +121,6 @@ def _starts_like_a_model(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{"
-
-
-def _model(request: Evaluate, path: Path) -> Generator[Event, None, _Found]:
-    from limner.data.builtin import BUILT_IN
-    from limner.models.model import load
-    from limner.tasks.generate import Generate
-    from limner.training.world import pick_device
-
-    model = load(path).to(pick_device(request.device))
-    method, header = model.method, model.header
-    if not isinstance(method, Generate):
-        raise UsageError(
-            f"{path} is a {model.name} model, which does not make pictures out of noise",
-            "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
-        )
-    learned: Mapping[str, Any] = header.get("data") or {}
-    source, fit = request.data, str(learned.get("fit") or "crop")
-    if source is None:
-        source = _source_of(path.parent) or (str(learned.get("name")) if learned.get("name") in BUILT_IN else None)
-    if source is None:
-        raise UsageError(
-            f"the data that {path} learned from ({learned.get('name', 'unknown')}) can't be found by name",
-            "give --data",
-        )
-    signal = method.signal
-    shape = {"channels": signal.channels, "fit": fit} if signal.rank == 2 else {}
-    if signal.rank == 2 and signal.size[0] == signal.size[1]:
-        shape["size"] = signal.size[0]
-    data, held_out = yield from _open(source, shape)
-    if data.signal.shape != signal.shape:
-        raise UsageError(
-            f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
-            "give the --data that it learned from",
-        )
-    if learned.get("sha256") != data.manifest.sha256:
-        yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
-
-    def sampler(seed: int, count: int) -> Iterator[Tensor]:
-        return _draws(method, data, seed, count)
-
-    facts = {
-        "what": "model", "path": str(path), "method": model.name, "sha256": model.sha256,
-        "settings": header["config"], "learned_from": learned.get("name"),
-    }  # fmt: skip
-    title = f"{model.name} on {data.manifest.name}"
-    names = ("samples", "real points" if not signal.rank else "real pictures")
-    return _Subject(title, names, sampler, None, model, facts), data, held_out
-
-
-def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
-    """Samples of a seed, in batches; where there are classes, they come as often as in the data."""
-    import torch
-
-    from limner.core.random import generator
-    from limner.metrics.figures import BATCH
-
-    luck = generator(seed, "evaluate")
-    classes = None if data.labels is None or not method.signal.classes else torch.from_numpy(data.labels)
-    for start in range(0, count, BATCH):
-        z = torch.randn(BATCH, method.latent, generator=luck)
-        labels = None if classes is None else classes[torch.randint(len(classes), (BATCH,), generator=luck)]
-        some = min(BATCH, count - start)
-        yield method.draw(z[:some], None if labels is None else labels[:some], BATCH)
-
-
-def _source_of(run: Path) -> str | None:
-    """What a run was told to learn from, if its settings lie beside the model and what they name is there."""
-    try:
-        named = json.loads((run / "settings.json").read_text(encoding="utf-8")).get("data", "mnist")
-    except (OSError, ValueError, AttributeError):
-        return None
-    from limner.data.builtin import BUILT_IN
-
-    return str(named) if named in BUILT_IN or Path(str(named)).exists() else None
-
-
-def _open(source: str, shape: Mapping[str, Any]) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
-    """A data set, and its held-out part where it has one."""
-    from limner.data.sources import open_data
-
-    data = yield from open_data(source, **shape)
-    try:
-        held_out = yield from open_data(source, split="test", **shape)
-    except (UsageError, DataError) as error:
-        if "has no test part" not in error.message:
-            raise
-        return data, None
-    return data, held_out if held_out.signal.shape == data.signal.shape else None
-
-
-def _pictures(request: Evaluate, first: str, second: str) -> Generator[Event, None, _Found]:
-    from limner.data.sources import open_data
-    from limner.metrics.figures import real_pictures
-
-    shape: dict[str, Any] = {} if request.size is None else {"size": request.size}
-    made = yield from open_data(first, **shape)
-    # Two sets that a person names are compared whole; a data set named by --data brings its held-out part along.
-    if len(request.what) == 2:
-        data, held_out = (yield from open_data(second, **shape)), None
-    else:
-        data, held_out = yield from _open(second, shape)
-    if made.signal.shape != data.signal.shape:
-        raise UsageError(
-            f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}",
-            f"bring both to one size with --size {min(data.signal.size or (0,))}, or to the same channels first: "
-            "limner prepare PICTURES --colour grey",
-        )
-
-    def sampler(seed: int, count: int) -> Iterator[Tensor]:
-        return real_pictures(made, count, seed)
-
-    a, b = made.manifest.name, data.manifest.name
-    names = (a, b) if a != b else (f"{a} (the first)", f"{b} (the second)")
-    facts = {"what": "pictures", "path": first, "data": made.manifest.model_dump(mode="json")}
-    return _Subject(f"{a} beside {b}", names, sampler, len(made), None, facts), data, held_out
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -320,9 +178,7 @@ class _Seen:
 class _Evaluation:
     """One evaluation: the figures first, then the panels, then the two files."""
 
-    def __init__(
-        self, request: Evaluate, subject: _Subject, data: Dataset, held_out: Dataset | None, out: Path
-    ) -> None:
+    def __init__(self, request: Evaluate, subject: Subject, data: Dataset, held_out: Dataset | None, out: Path) -> None:
         self.request, self.subject, self.data, self.held_out, self.out = request, subject, data, held_out, out
         self.began = time.perf_counter()
         self.notes: list[str] = []
@@ -487,7 +343,7 @@ class _Evaluation:
 
         if self.method is None or not self.wants("discriminator") or sum(map(len, self.seen.logits)) >= JUDGED:
             return
-        said = _judged(self.method, batch)
+        said = self.method.verdict(batch)
         if said is not None:
             self.seen.logits.append(said)
 
@@ -528,7 +384,7 @@ class _Evaluation:
             return
         method = self.method
         fake = torch.cat(self.seen.logits)[:JUDGED]
-        found = judgement(lambda x: _judged(method, x), fake, self.data, self.held_out)
+        found = judgement(method.verdict, fake, self.data, self.held_out)
         self.judge_rows = found.facts
         panels["logits"] = (found.train.tolist(), found.unseen.tolist(), found.fake.tolist())
 
@@ -701,15 +557,6 @@ def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     from limner.reports.words import measured
 
     return (row["name"], measured(row), measured(row["real"]), DIRECTION[row["better"]])
-
-
-def _judged(method: Generate, x: Tensor) -> Tensor | None:
-    """(N,)  the discriminator's logits, on the CPU."""
-    import torch
-
-    with torch.inference_mode():
-        said = method.eval().judge(x.to(method.device))
-    return None if said is None else said.float().cpu()
 
 
 def _panels(found: Mapping[str, Any]) -> Panels:

@@ -53,3 +53,15 @@ class Generate(Method):
             made = self.generate(z[start : start + batch].to(self.device), chosen)
             parts.append(made.float().clamp(-1, 1).cpu())
         return torch.cat(parts)
+
+    @torch.inference_mode()
+    def verdict(self, x: Tensor, batch: int = 250) -> Tensor | None:
+        """What `judge` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
+
+        x       (N, C, *size)  on any device
+        returns (N,)  logits on the CPU, float32; None where there is no judge
+        """
+        self.eval()
+        parts = [self.judge(part.to(self.device)) for part in x.split(batch)]
+        said = [part.float().cpu() for part in parts if part is not None]
+        return torch.cat(said) if said else None

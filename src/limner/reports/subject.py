@@ -1,0 +1,160 @@
+"""Subject: what a report judges: a model's samples, or a set of pictures; and the real data that it is held against."""
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.core.errors import DataError, UsageError
+from limner.core.events import Event, Warned
+from limner.core.random import generator
+from limner.data.builtin import BUILT_IN
+from limner.data.dataset import Dataset
+from limner.data.sources import open_data
+from limner.metrics.figures import BATCH, real_pictures
+from limner.models.model import Model, load
+from limner.tasks.generate import Generate
+from limner.training.world import pick_device
+
+Sampler = Callable[[int, int], Iterator[Tensor]]
+"""(seed, count) → batches of samples (N, C, *size) in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged.
+
+    title    of the page
+    names    of the samples and of the real pictures, in the page's sentences
+    sampler  gives the samples
+    most     how many there are at most; None where they are made
+    model    None for a set of pictures
+    facts    what the report says of it
+    """
+
+    title: str
+    names: tuple[str, str]
+    sampler: Sampler
+    most: int | None
+    model: Model | None
+    facts: Mapping[str, Any]
+
+
+Found = tuple[Subject, Dataset, Dataset | None]
+"""What is judged, the real data, and their held-out part where there is one."""
+
+
+def model_subject(path: Path, source: str | None, device: str) -> Generator[Event, None, Found]:
+    """A model's samples, beside the data that it learned from or a named set.
+
+    path    the model file
+    source  the real data; None for those that the model learned from
+    device  as `pick_device` takes it
+    raises  UsageError, DataError, ModelError
+    """
+    model = load(path).to(pick_device(device))
+    method, header = model.method, model.header
+    if not isinstance(method, Generate):
+        raise UsageError(
+            f"{path} is a {model.name} model, which does not make pictures out of noise",
+            "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
+        )
+    learned: Mapping[str, Any] = header.get("data") or {}
+    fit = str(learned.get("fit") or "crop")
+    if source is None:
+        source = _source_of(path.parent) or (str(learned.get("name")) if learned.get("name") in BUILT_IN else None)
+    if source is None:
+        raise UsageError(
+            f"the data that {path} learned from ({learned.get('name', 'unknown')}) can't be found by name",
+            "give --data",
+        )
+    signal = method.signal
+    shape = {"channels": signal.channels, "fit": fit} if signal.rank == 2 else {}
+    if signal.rank == 2 and signal.size[0] == signal.size[1]:
+        shape["size"] = signal.size[0]
+    data, held_out = yield from _open(source, shape)
+    if data.signal.shape != signal.shape:
+        raise UsageError(
+            f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
+            "give the --data that it learned from",
+        )
+    if learned.get("sha256") != data.manifest.sha256:
+        yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
+
+    def sampler(seed: int, count: int) -> Iterator[Tensor]:
+        return _draws(method, data, seed, count)
+
+    facts = {
+        "what": "model", "path": str(path), "method": model.name, "sha256": model.sha256,
+        "settings": header["config"], "learned_from": learned.get("name"),
+    }  # fmt: skip
+    title = f"{model.name} on {data.manifest.name}"
+    names = ("samples", "real points" if not signal.rank else "real pictures")
+    return Subject(title, names, sampler, None, model, facts), data, held_out
+
+
+def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
+    """Samples of a seed, in batches; where there are classes, they come as often as in the data."""
+    luck = generator(seed, "evaluate")
+    classes = None if data.labels is None or not method.signal.classes else torch.from_numpy(data.labels)
+    for start in range(0, count, BATCH):
+        z = torch.randn(BATCH, method.latent, generator=luck)
+        labels = None if classes is None else classes[torch.randint(len(classes), (BATCH,), generator=luck)]
+        some = min(BATCH, count - start)
+        yield method.draw(z[:some], None if labels is None else labels[:some], BATCH)
+
+
+def _source_of(run: Path) -> str | None:
+    """What a run was told to learn from, if its settings lie beside the model and what they name is there."""
+    try:
+        named = json.loads((run / "settings.json").read_text(encoding="utf-8")).get("data", "mnist")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return str(named) if named in BUILT_IN or Path(str(named)).exists() else None
+
+
+def _open(source: str, shape: Mapping[str, Any]) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
+    """A data set, and its held-out part where it has one."""
+    data = yield from open_data(source, **shape)
+    try:
+        held_out = yield from open_data(source, split="test", **shape)
+    except (UsageError, DataError) as error:
+        if "has no test part" not in error.message:
+            raise
+        return data, None
+    return data, held_out if held_out.signal.shape == data.signal.shape else None
+
+
+def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> Generator[Event, None, Found]:
+    """A set of pictures, beside another.
+
+    first   what is judged: a folder, archive, pack or built-in set
+    second  the real pictures
+    size    px that both are brought to; None to leave them
+    whole   whether all of the second is the reference; else its held-out part, if any, gives the row of real pictures
+    raises  UsageError, DataError
+    """
+    shape: dict[str, Any] = {} if size is None else {"size": size}
+    made = yield from open_data(first, **shape)
+    if whole:
+        data, held_out = (yield from open_data(second, **shape)), None
+    else:
+        data, held_out = yield from _open(second, shape)
+    if made.signal.shape != data.signal.shape:
+        raise UsageError(
+            f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}",
+            f"bring both to one size with --size {min(data.signal.size or (0,))}, or to the same channels first: "
+            "limner prepare PICTURES --colour grey",
+        )
+
+    def sampler(seed: int, count: int) -> Iterator[Tensor]:
+        return real_pictures(made, count, seed)
+
+    a, b = made.manifest.name, data.manifest.name
+    names = (a, b) if a != b else (f"{a} (the first)", f"{b} (the second)")
+    facts = {"what": "pictures", "path": first, "data": made.manifest.model_dump(mode="json")}
+    return Subject(f"{a} beside {b}", names, sampler, len(made), None, facts), data, held_out
