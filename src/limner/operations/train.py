@@ -238,10 +238,14 @@ def _in_folder(
     folder: Path,
     new_data: bool,
 ) -> Iterator[Event]:
+    from limner import features
+    from limner.metrics.figures import suited
     from limner.training import checkpoint
     from limner.training.world import pick_precision
 
     precision = pick_precision(request.precision, world.device)
+    if request.evaluate_every and dataset.signal.rank:
+        yield from features.fetch(suited(dataset.manifest))
     loop = _loop(method, request, config, dataset, world, folder)
     learner, name = loop.learner, str(precision).removeprefix("torch.")
     if request.resume is not None:
