@@ -232,6 +232,14 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def busyness() -> tuple[float, float]:
+    """Seconds of processor time that the machine gave to others than this process and its peers, and the clock."""
+    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _, _, irq, soft, steal = map(int, words[:8])
+    own = sum(os.times()[:4])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK") - own, time.monotonic()
+
+
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +255,8 @@ def text(results: Mapping[str, Any]) -> Iterator[str]:
         m, load = facts["machine"], facts["load"]
         yield (
             f"{facts['date']}, {m['cpu']} ({m['flags']}), {m['cores']} cores, {m['system']}, Python {m['python']}, "
-            f"seed {facts['seed']}, {facts['rounds']} rounds, load average {load[0]:.2f} before, {load[1]:.2f} after"
+            f"seed {facts['seed']}, {facts['rounds']} rounds; load average "
+            f"{load[0]:.2f} before, {load[1]:.2f} after; others took {facts['others']:.2f} processors"
         )
         if "kb_a_file" in facts:
             yield f"a file is {facts['kb_a_file']:.0f} kB"
@@ -352,12 +361,13 @@ def main() -> None:
     file = given.out / "speed.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for name in given.only or SECTIONS:
-        before = os.getloadavg()[0]
+        before, busy = os.getloadavg()[0], busyness()
         measured = SECTIONS[name](given)
+        others = (busyness()[0] - busy[0]) / (busyness()[1] - busy[1])
         more = {key: measured.pop(key) for key in ("kb_a_file",) if key in measured}
         results[name] = {
             "date": time.strftime("%Y-%m-%d"), "machine": machine(), "seed": given.seed, "rounds": given.rounds,
-            "load": [before, os.getloadavg()[0]], **more, "times": measured,
+            "load": [before, os.getloadavg()[0]], "others": max(0.0, others), **more, "times": measured,
         }  # fmt: skip
         file.write_text(json.dumps(results, indent=1) + "\n")
         page = "\n".join(text(results)) + "\n"
