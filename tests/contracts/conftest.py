@@ -1,6 +1,7 @@
 """What every method of the catalogue is tested with: tiny settings, and data that suit it."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ class Case:
     signal: Signal
 
     def __str__(self):
-        return f"{self.name}-{'x'.join(map(str, self.signal.shape))}"
+        words = self.name, "x".join(map(str, self.signal.shape)), self.config.get("conditioning")
+        return "-".join(filter(None, words))
 
 
 def tiny(name):
@@ -32,11 +34,15 @@ def tiny(name):
 
 
 def cases():
-    """Each method on grey 28×28 px, and on colour 16×16 px."""
+    """Each method on grey 28×28 px, and on colour 16×16 px; in each way that it learns classes, where it does."""
     for name in catalog.names():
         assert issubclass(catalog.head(name).Config, TrainingConfig)
         yield Case(name, tiny(name), Signal(channels=1, size=(28, 28)))
         yield Case(name, tiny(name), Signal(channels=3, size=(16, 16)))
+        conditioning = catalog.head(name).Config.model_fields.get("conditioning")
+        for way in () if conditioning is None else get_args(conditioning.annotation):
+            if way != "none":
+                yield Case(name, tiny(name) | {"conditioning": way}, Signal(channels=1, size=(8, 8), classes=3))
 
 
 def pytest_generate_tests(metafunc):
@@ -51,5 +57,7 @@ def pack(case, tmp_path):
     folder = tmp_path / "pack"
     folder.mkdir()
     samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)
-    write_pack(folder, samples, None, name="noise", split="train", source="a test")
+    labels = np.arange(20) % case.signal.classes if case.signal.classes else None
+    about = {"name": "noise", "split": "train", "source": "a test", "classes": tuple("abc"[: case.signal.classes])}
+    write_pack(folder, samples, labels, **about)
     return folder

@@ -25,9 +25,11 @@ def built(case, seed=0):
     return build(case.name, case.config, case.signal)
 
 
-def batch(case, count=8, seed=3):
+def batch(case, method, count=8, seed=3):
+    """As many batches of `count` as a step of the method reads, joined."""
+    count *= method.batches
     x = torch.rand(count, *case.signal.shape, generator=generator(seed, "test")) * 2 - 1
-    return {"x": x, "label": torch.zeros(count, dtype=torch.long)}
+    return {"x": x, "label": torch.arange(count) % max(1, case.signal.classes)}
 
 
 def learner(case):
@@ -90,7 +92,7 @@ def test_each_player_is_a_child_module(case):
 def test_a_step_yields_finite_losses_one_a_sample(case):
     method = built(case)
     players = {name for name, value in method.config if isinstance(value, Adam)}
-    turns = moves(method, batch(case))
+    turns = moves(method, batch(case, method))
     assert {turn.player for turn in turns} == players
     for turn in turns:
         assert turn.loss.shape == (8,)
@@ -107,7 +109,7 @@ def test_a_turn_moves_its_player_only(case):
 def _walk(taught, case):
     """Walk a step by hand, checking after each move that nothing but its players changed."""
     method = taught.method.train()
-    walk = method.step(batch(case))
+    walk = method.step(batch(case, method))
     while True:
         before = {name: copy.deepcopy(dict(method.get_submodule(name).named_parameters())) for name in taught.players}
         turns = taught._next(walk)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from toys import Duel, learner
 
 from limner.core.config import Adam
@@ -63,7 +64,7 @@ def test_accumulated_parts_equal_the_joined_batch():
 
 def test_batch_statistics_refuse_accumulation():
     method = Duel(together=False)
-    method.batchwise = True
+    method.norm = nn.BatchNorm1d(1)
     with pytest.raises(UsageError, match="batch statistics"):
         learner(method).step(0, [ONES, ONES], 0)
 
@@ -184,7 +185,7 @@ def test_one_pass_equals_two(shift):
     """In float64, with a judge that is unsure, very sure of either side, and too sure for the ratio to exist."""
     torch.manual_seed(0)
     method = build("dcgan", {"variant": "mnist", "width": 4, "latent": 5}, Signal(channels=1, size=(8, 8))).double()
-    method.discriminator[-1].bias.data.fill_(shift)
+    method.discriminator[-2].bias.data.fill_(shift)
     noise = method.noise
     method.noise = lambda *shape: noise(*shape).double()
     x = torch.rand(6, 1, 8, 8, dtype=torch.float64) * 2 - 1

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from limner.core.errors import UsageError
 from limner.core.settings import Settings
 from limner.core.signal import Signal
 
@@ -48,6 +49,63 @@ class TrainingConfig(Settings):
     def varied(self, presets: Mapping[str, Any]) -> Self:
         """The same choices over other defaults: a person's own values win over `presets`."""
         return self.read(merged(presets, self.model_dump(exclude_unset=True)))
+
+
+class AdversarialConfig(TrainingConfig):
+    """What every game of a generator and a discriminator lets a person choose."""
+
+    latent: int = Field(default=100, ge=1)
+    """Random numbers that make one sample."""
+    conditioning: Literal["none", "concat", "projection"] = "none"
+    """Learn classes: the generator's noise is joined by the class, and the discriminator sees it joined to the sample
+    (concat) or multiplied with its features (projection)."""
+    generator: Adam = Adam(lr=2e-4, beta1=0.5)
+    """How the generator's weights move."""
+    discriminator: Adam = Adam(lr=2e-4, beta1=0.5)
+    """How the discriminator's weights move."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether classes are learned."""
+        return self.conditioning != "none"
+
+    def settle(self, signal: Signal) -> Self:
+        """See that there are classes, if they are to be learned.
+
+        raises UsageError   if there are none
+        """
+        if self.labelled and not signal.classes:
+            raise UsageError(
+                f"--conditioning {self.conditioning} needs classes, and these data have no labels",
+                "put the pictures of each class in a subfolder of its own, or leave it out",
+            )
+        return self
+
+
+Network = Literal["auto", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"]
+"""The pairs of networks that limner.nn.generators and limner.nn.discriminators build."""
+_WIDTHS = {"dense": 256, "dcgan": 64, "mnist": 64, "mixture": 400, "tiny_quarter": 8, "tiny_half": 8}
+
+
+class NetworksConfig(AdversarialConfig):
+    """What a game over shared networks lets a person choose."""
+
+    network: Network = "auto"
+    """Which pair of networks. dense: plain layers; dcgan: strided convolutions; mnist: 5x5 kernels with dropout;
+    mixture: PacGAN's, for points; tiny: those of unrolled GANs, with a discriminator of a quarter or half the size.
+    auto takes mixture for points, dcgan for pictures that can be halved down to 4 to 7 px, dense otherwise."""
+    width: int = Field(default=0, ge=0)
+    """The networks' measure: channels next to the picture, or units of a layer; 0 takes the published one."""
+    spectral: bool = False
+    """Divide each of the discriminator's weights by its largest stretch (and leave out its batch norm)."""
+
+    def settle(self, signal: Signal) -> Self:
+        """Pick the networks for the signal, and their width."""
+        settled = super().settle(signal)
+        chosen = settled.network
+        if chosen == "auto":
+            chosen = "mixture" if signal.rank == 0 else "dcgan" if signal.halvings() else "dense"
+        return settled.model_copy(update={"network": chosen, "width": settled.width or _WIDTHS[chosen]})
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

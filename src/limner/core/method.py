@@ -37,6 +37,23 @@ Move = Turn | tuple[Turn, ...]
 """A turn, or several taken at once: every gradient is taken before any player moves."""
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Where in a run a step stands, for what changes over it.
+
+    step   the step's number from 0
+    steps  steps of the whole run
+    """
+
+    step: int = 0
+    steps: int = 1
+
+    @property
+    def progress(self) -> float:
+        """From 0 at the first step to 1 at the last."""
+        return self.step / max(1, self.steps - 1)
+
+
 class Luck:
     """Where a method's noise comes from: a stream that is named for the step, cut to this process's part.
 
@@ -60,18 +77,25 @@ class Method(nn.Module, ABC):
     Its players are the child modules whose names are settings that hold an optimiser's.
     No optimiser, device, backward, precision or process appears in a method: those are the learner's.
 
-    batchwise  true where a sample's result depends on the rest of the batch (batch normalisation)
     averaged   the child modules whose moving average is what is left after training
+    batches    how many batches of real samples a step reads; they come joined, one after the other (see `split`)
+    moment     where in the run the step stands; the learner tells it
     """
 
-    batchwise: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
+    batches: int = 1
 
     def __init__(self, config: Settings, signal: Signal) -> None:
         super().__init__()
         self.config = config
         self.signal = signal
         self.luck = Luck(0)
+        self.moment = Moment()
+
+    @property
+    def batchwise(self) -> bool:
+        """Whether a sample's result depends on the rest of its batch: batch normalisation, unless a method says so."""
+        return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self.modules())
 
     @abstractmethod
     def step(self, batch: Batch) -> Iterator[Move]:
@@ -81,6 +105,11 @@ class Method(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def split(self, batch: Batch) -> list[Batch]:
+        """The batches that a step reads, one by one."""
+        parts = {name: value.chunk(self.batches) for name, value in batch.items()}
+        return [{name: part[i] for name, part in parts.items()} for i in range(self.batches)]
 
     def noise(self, count: int, *shape: int) -> Tensor:
         """(count, *shape), standard normal, on the method's device, from the step's own stream."""

@@ -59,6 +59,13 @@ class Signal(Settings):
             )
         return side
 
+    def halvings(self) -> int:
+        """How often a picture can be halved exactly until its shorter side is 4 to 7 px; 0 where it cannot."""
+        if self.rank != 2:
+            return 0
+        times = max(0, (min(self.size) // 4).bit_length() - 1)
+        return 0 if any(side % (1 << times) for side in self.size) else times
+
     def describe(self) -> str:
         """In words, e.g. '28×28 px, grey' or 'points with 2 coordinates'."""
         if self.rank == 0:

@@ -420,8 +420,10 @@ class _Run:
         if self.settings.get("steps"):
             return int(self.settings["steps"])
         chosen = catalog.settings(self.method).read(self.config)
-        count = next((line["data"]["count"] for line in self.lines if line["event"] == "start"), 0)
-        return -(-int(chosen.epochs * count) // chosen.batch)
+        start = next((line for line in self.lines if line["event"] == "start"), None)
+        if start is None:
+            return 0
+        return int(start.get("steps") or -(-int(chosen.epochs * start["data"]["count"]) // chosen.batch))
 
 
 def _opened(folder: Path) -> _Run:

@@ -275,7 +275,7 @@ def _in_folder(
     )
     if world.first:
         _check_space(folder, weights, request.keep)
-        loop.log.add("start", step=loop.step, limner=__version__, precision=name, **loop.facts)
+        loop.log.add("start", step=loop.step, steps=loop.plan.steps, limner=__version__, precision=name, **loop.facts)
     tell = _tensorboard(folder) if request.tensorboard and world.first else None
     for event in loop.run():
         if tell is not None:
@@ -325,24 +325,27 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
         raise UsageError(
             f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
         )
-    steps = request.steps or max(1, math.ceil(chosen.epochs * count / chosen.batch))
-    epochs = steps * chosen.batch / count
+    reads = chosen.batch * made.batches
+    steps = request.steps or max(1, math.ceil(chosen.epochs * count / reads))
+    epochs = steps * reads / count
     plan = Plan(
         steps, chosen.batch, request.accumulate, request.checkpoint_every, request.keep,
-        request.preview_every or max(1, round(epochs / 5)), request.evaluate_every,
+        request.preview_every or max(1, round(epochs / 5)), request.evaluate_every, made.batches,
     )  # fmt: skip
     average = Average(made, chosen.average * 1000)
     precision = pick_precision(request.precision, world.device)
     learner = Learner(made, average, world, precision, request.seed, steps)
-    # A grid of 4×4 pictures; points need more to show a shape.
-    fixed = torch.randn(16 if made.signal.rank else 2500, made.latent, generator=generator(request.seed, "preview"))
+    # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
+    columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
+    shown = 2500 if not made.signal.rank else 4 * columns
+    fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
     some = dataset.take(permutation(request.seed, count, "watch")[:256])["x"]
 
     def preview(name: str) -> Path:
         path = folder / "grids" / f"{name}.png"
         with average.applied(made):
             samples = made.draw(fixed)
-        Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path)
+        Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path, columns)
         return path
 
     def diversity(step: int) -> float:

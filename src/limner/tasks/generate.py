@@ -13,11 +13,10 @@ class Generate(Method):
     """A method that turns noise into samples.
 
     latent       how many numbers of noise make one sample; set by the final class's __init__
-    conditional  whether it makes the class that it is asked for
+    conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
     """
 
-    conditional: ClassVar[bool] = False
-
+    conditional: bool = False
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     latent: int
 
@@ -26,14 +25,15 @@ class Generate(Method):
         """Samples from noise.
 
         z       (N, latent)        standard normal
-        label   (N,)               classes, where the signal has them and the method uses them
+        label   (N,)               classes; needed where the method is conditional, and ignored where it is not
         returns (N, C, *size)      values in [-1, 1]
         """
 
-    def judge(self, x: Tensor) -> Tensor | None:
+    def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
         """How real each sample looks to the discriminator, where the method has one that says so.
 
         x       (N, C, *size)
+        label   (N,)  as of `generate`
         returns (N,)  logits: positive where it takes the sample for real; None where there is no such judge
         """
         return None
@@ -43,11 +43,13 @@ class Generate(Method):
         """Samples as the method in evaluation mode makes them, in batches so that memory stays bounded.
 
         z       (N, latent)     on any device
-        label   (N,) or None
+        label   (N,)            classes; where none are given, a conditional method makes each in turn
         returns (N, C, *size)   on the CPU, float32 in [-1, 1]
         """
         self.eval()
         parts = []
+        if label is None and self.conditional:
+            label = torch.arange(len(z)) % self.signal.classes
         for start in range(0, len(z), batch):
             chosen = None if label is None else label[start : start + batch].to(self.device)
             made = self.generate(z[start : start + batch].to(self.device), chosen)
@@ -59,8 +61,10 @@ class Generate(Method):
         """What `judge` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
 
         x       (N, C, *size)  on any device
-        returns (N,)  logits on the CPU, float32; None where there is no judge
+        returns (N,)  logits on the CPU, float32; None where there is no judge, or it needs to know the class
         """
+        if self.conditional:
+            return None
         self.eval()
         parts = [self.judge(part.to(self.device)) for part in x.split(batch)]
         said = [part.float().cpu() for part in parts if part is not None]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limner.core.config import Adam
 from limner.core.errors import UsageError
-from limner.core.method import Batch, Luck, Method, Move, Turn
+from limner.core.method import Batch, Luck, Method, Moment, Move, Turn
 from limner.core.random import stream
 from limner.core.tensorfile import load_into
 from limner.training.average import Average
@@ -76,6 +76,7 @@ class Learner:
                 "leave out --accumulate and torchrun, or lower --batch",
             )
         self.method.train()
+        self.method.moment = Moment(index, self.total)
         # A forward pass writes running statistics, so a step that is not made must give them back.
         before = [buffer.clone() for buffer in self.method.buffers()]
         walks = [self.method.step(part) for part in parts]

@@ -33,7 +33,8 @@ class Plan:
     """How a run goes.
 
     steps             steps in all
-    batch             samples a step, over all processes
+    batch             samples of a batch, over all processes
+    batches           batches a step reads
     accumulate        micro-batches a process walks side by side
     checkpoint_every  steps between checkpoints
     keep              how many checkpoints stay
@@ -48,6 +49,12 @@ class Plan:
     keep: int
     preview_every: float
     evaluate_every: float = 0
+    batches: int = 1
+
+    @property
+    def reads(self) -> int:
+        """Samples that a step reads."""
+        return self.batch * self.batches
 
 
 @dataclass
@@ -138,7 +145,7 @@ class Loop:
                     yield from self._go_back()
                     continue
                 before_it = self.seen / count
-                self.seen += plan.batch
+                self.seen += plan.reads
                 self.seconds = before + time.perf_counter() - began
                 if not skipped:
                     for name, value in values.items():
@@ -154,7 +161,7 @@ class Loop:
                     told = self.seconds
                     speed = (self.step - first) / max(1e-9, self.seconds - before)
                     yield Progress(
-                        "train", self.step, plan.steps, "steps", speed * plan.batch, "images/s",
+                        "train", self.step, plan.steps, "steps", speed * plan.reads, "images/s",
                         (plan.steps - self.step) / speed, {k: v for k, v in values.items() if k.endswith("_loss")},
                     )  # fmt: skip
                 if self.step % _WATCH_EVERY == 0:
@@ -174,8 +181,11 @@ class Loop:
     def _parts(self) -> list[Batch]:
         """This process's micro-batches of the joined batch."""
         plan, world = self.plan, self.learner.world
-        joined = batch_indices(self.learner.seed, self.step, plan.batch, len(self.dataset))
-        mine = np.split(joined, world.size * plan.accumulate)[world.rank * plan.accumulate :][: plan.accumulate]
+        numbers = range(self.step * plan.batches, (self.step + 1) * plan.batches)
+        batches = [batch_indices(self.learner.seed, number, plan.batch, len(self.dataset)) for number in numbers]
+        # Each part has its share of every batch.
+        shares = np.split(np.stack(batches), world.size * plan.accumulate, axis=1)
+        mine = [share.ravel() for share in shares[world.rank * plan.accumulate :][: plan.accumulate]]
         return [
             {name: value.to(world.device, non_blocking=True) for name, value in self.dataset.take(part).items()}
             for part in mine
@@ -187,7 +197,7 @@ class Loop:
         if int(new) > int(old):
             means = {name: total / max(1, times) for name, (total, times) in self._sums.items()}
             self._sums = {}
-            epochs = self.plan.steps * self.plan.batch / len(self.dataset)
+            epochs = self.plan.steps * self.plan.reads / len(self.dataset)
             yield Epoch(int(new), max(1, round(epochs)), self.step, self.seconds, means)
             if first:
                 self.log.add("epoch", step=self.step, epoch=int(new), **means)

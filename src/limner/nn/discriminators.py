@@ -1,0 +1,160 @@
+"""Discriminators that several methods share: samples in, one score each out. They go by the generators' names."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from limner.core.errors import UsageError
+from limner.core.signal import Signal
+from limner.nn.conv import Conv2d
+from limner.nn.elementwise import Dropout
+from limner.nn.generators import dcgan_init, halved, keras_init, quarter
+from limner.nn.labels import LabelledSamples, Projection, Unlabelled
+from limner.nn.spectral import spectral as normalised
+
+
+class Layers(NamedTuple):
+    """A discriminator before it is put together.
+
+    features  (N, C, *size) → (N, …)
+    size      how many features a sample has
+    head      from the features to (N, 1, …)
+    """
+
+    features: nn.Sequential
+    size: int
+    head: nn.Module
+
+
+def discriminator(
+    network: str,
+    signal: Signal,
+    width: int,
+    conditioning: str = "none",
+    *,
+    norm: bool = True,
+    spectral: bool = False,
+    packed: int = 1,
+) -> nn.Module:
+    """A discriminator: (N, C, *size) and labels (N,) → (N,) scores, positive for real.
+
+    network       dense, dcgan, mnist, mixture, tiny_quarter or tiny_half
+    width         its measure, see each
+    conditioning  how it learns of the class: none, concat or projection
+    norm          whether layers that have batch norm where they were published keep it
+    spectral      whether each weight is divided by its largest stretch; batch norm is left out then
+    packed        samples that are joined along the channels and judged together; labels are (N, packed)
+    raises        UsageError   if the network does not suit the signal
+    """
+    build = {"dense": dense, "dcgan": dcgan, "mnist": keras, "mixture": mixture}.get(network)
+    seen = signal.channels * packed * (2 if conditioning == "concat" else 1)
+    norm = norm and not spectral
+    signal_seen = signal.model_copy(update={"channels": seen})
+    if build is None:
+        layers = tiny(signal_seen, width // 2 if network == "tiny_half" else width // 4, norm)
+    else:
+        layers = build(signal_seen, width, norm)
+    whole: nn.Module
+    if conditioning == "projection":
+        whole = Projection(*layers, classes=signal.classes)
+    else:
+        whole = Unlabelled(*layers.features, layers.head, nn.Flatten(0))
+        if conditioning == "concat":
+            whole = LabelledSamples(whole, signal.classes, signal.values)
+    return normalised(whole) if spectral else whole
+
+
+def dense(signal: Signal, width: int, norm: bool) -> Layers:
+    """(N, C, *size), any signal: three hidden layers of 4·width, 2·width and width; it has no batch norm."""
+    features = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(signal.values, 4 * width),
+        nn.LeakyReLU(0.2),
+        nn.Linear(4 * width, 2 * width),
+        nn.LeakyReLU(0.2),
+        nn.Linear(2 * width, width),
+        nn.LeakyReLU(0.2),
+    )
+    return Layers(features, width, nn.Linear(width, 1))
+
+
+def dcgan(signal: Signal, width: int, norm: bool) -> Layers:
+    """(N, C, H, W): halved to a map of 4 to 7 px. Batch norm on all but the first and the last layer.
+
+    Source: Radford et al. 2016, arXiv:1511.06434
+    """
+    last, times = halved(signal)
+    layers: list[nn.Module] = [Conv2d(signal.channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for _ in range(times - 1):
+        layers.append(Conv2d(width, 2 * width, 4, 2, 1, bias=not norm))
+        layers += [nn.BatchNorm2d(2 * width)] if norm else []
+        layers.append(nn.LeakyReLU(0.2))
+        width *= 2
+    features, head = nn.Sequential(*layers), Conv2d(width, 1, last, 1, 0)
+    dcgan_init(features)
+    dcgan_init(head)
+    return Layers(features, width * last[0] * last[1], head)
+
+
+def keras(signal: Signal, width: int, norm: bool) -> Layers:
+    """(N, C, H, W), with H and W multiples of 4: 5×5 kernels and dropout; it has no batch norm."""
+    h, v = quarter(signal)
+    features = nn.Sequential(
+        Conv2d(signal.channels, width, 5, 2, padding="same"),
+        nn.LeakyReLU(0.3),
+        Dropout(0.3),
+        Conv2d(width, 2 * width, 5, 2, padding="same"),
+        nn.LeakyReLU(0.3),
+        Dropout(0.3),
+        nn.Flatten(),
+    )
+    head = nn.Linear(2 * width * h * v, 1)
+    keras_init(features)
+    keras_init(head)
+    return Layers(features, 2 * width * h * v, head)
+
+
+def mixture(signal: Signal, width: int, norm: bool) -> Layers:
+    """(N, C, *size): three layers of width/2 units, each the largest of five; for points in the plane.
+
+    Source: Lin et al. 2018, arXiv:1712.04086 (width 400); the units are Goodfellow et al. 2013, arXiv:1302.4389
+    """
+    units = max(1, width // 2)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs in (signal.values, units, units):
+        layers += [nn.Linear(inputs, 5 * units), Maxout(5)]
+    features, head = nn.Sequential(*layers), nn.Linear(units, 1)
+    dcgan_init(features)
+    dcgan_init(head)
+    return Layers(features, units, head)
+
+
+def tiny(signal: Signal, width: int, norm: bool) -> Layers:
+    """(N, C, H, W): three halved with width, 2·width and 4·width channels.
+
+    Source: Metz et al. 2017, arXiv:1611.02163, the stacked MNIST networks (width 2 and 4)
+    """
+    if signal.rank != 2:
+        raise UsageError(f"the tiny networks judge pictures, not {signal.describe()}", "give another --network")
+    before, wide, (h, v) = signal.channels, max(1, width), signal.size
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers.append(Conv2d(before, wide, 3, 2, 1, bias=not norm))
+        layers += [nn.BatchNorm2d(wide)] if norm else []
+        layers.append(nn.LeakyReLU(0.3))
+        before, wide, h, v = wide, 2 * wide, -(-h // 2), -(-v // 2)
+    features, head = nn.Sequential(*layers, nn.Flatten()), nn.Linear(before * h * v, 1)
+    dcgan_init(features)
+    dcgan_init(head)
+    return Layers(features, before * h * v, head)
+
+
+class Maxout(nn.Module):
+    """(N, pieces·units) → (N, units): the largest of each unit's pieces."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.pieces)).amax(2)
