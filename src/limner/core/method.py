@@ -70,6 +70,11 @@ class Luck:
         joined = torch.randn(count * self._parts, *shape, generator=self._generator)
         return joined[self._part * count : (self._part + 1) * count]
 
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """(count, *shape), uniform in [0, 1), on the CPU."""
+        joined = torch.rand(count * self._parts, *shape, generator=self._generator)
+        return joined[self._part * count : (self._part + 1) * count]
+
 
 class Method(nn.Module, ABC):
     """One published method: networks as child modules, `step`, and its task's verb.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -74,14 +74,16 @@ class Dataset:
     manifest  what they are
     samples   (count, C, *size)  uint8 pictures, or float32 points in [-1, 1]
     labels    (count,)           int64, or None
+    rows      (n,)               the numbers of those that are meant; None for all of them
     """
 
     manifest: Manifest
     samples: np.ndarray
     labels: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return self.manifest.count
+        return self.manifest.count if self.rows is None else len(self.rows)
 
     @property
     def signal(self) -> Signal:
@@ -97,6 +99,7 @@ class Dataset:
         """
         import torch
 
+        indices = indices if self.rows is None else self.rows[indices]
         x = torch.from_numpy(self.samples[indices])
         if x.dtype == torch.uint8:
             x = x.to(torch.float32).div_(127.5).sub_(1.0)
@@ -104,6 +107,20 @@ class Dataset:
         if self.labels is not None:
             batch["label"] = torch.from_numpy(self.labels[indices])
         return batch
+
+    def split(self, share: float, most: int, seed: int) -> tuple[Dataset, Dataset]:
+        """Most of the samples, and a random few that are set aside.
+
+        share   of the samples that is set aside
+        most    of them there shall be
+        seed    the same seed sets the same aside
+        """
+        from limner.core.random import permutation
+
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        order = rows[permutation(seed, len(rows), "aside")]
+        count = max(1, min(most, int(len(rows) * share)))
+        return replace(self, rows=np.sort(order[count:])), replace(self, rows=np.sort(order[:count]))
 
     def need_classes(self, who: str) -> None:
         """Make sure that there are labels.

@@ -109,11 +109,26 @@ def relativistic(own: Tensor, other: Tensor) -> Tensor:
 
 
 def scores(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """What is worth logging of a discriminator's logits: their means, and how often it ranks a pair rightly.
+    """What is worth telling of a discriminator's logits: their means, and how often it ranks a pair rightly.
+
+    The logits keep their gradients, for what regularises a discriminator from outside (see lecam).
 
     real    (N,)  logits of real samples
     fake    (N,)  logits of fakes
     returns real_logit, fake_logit (N,); sign_rate (N,), 1 where D(x) > D(G(z))
     """
-    real, fake = real.detach(), fake.detach()
     return {"real_logit": real, "fake_logit": fake, "sign_rate": (real > fake).float()}
+
+
+def lecam(real: Tensor, fake: Tensor, anchor_real: float, anchor_fake: float) -> Tensor:
+    """How far real samples score above where fakes have scored, and fakes below where real ones have, squared.
+
+    real         (N,)  scores of real samples
+    fake         (N,)  scores of fakes
+    anchor_real  a moving average of real samples' scores
+    anchor_fake  a moving average of fakes' scores
+    returns      (N,)
+
+    Source: Tseng et al. 2021, arXiv:2104.03310, one-sided as in the authors' code
+    """
+    return relu(real - anchor_fake).square() + relu(anchor_real - fake).square()

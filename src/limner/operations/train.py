@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +16,18 @@ from pydantic import Field
 
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
-from limner.core.errors import LimnerError, ModelError, UsageError, nearest
+from limner.core.errors import DataError, LimnerError, ModelError, UsageError, nearest
 from limner.core.events import Event, Finished, Note, Saved, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
+    from limner.tasks.generate import Generate
     from limner.training.checkpoint import Checkpoint
     from limner.training.loop import Loop
     from limner.training.world import World
+    from limner.training.wrap import Wrap
 
 
 class Train(Settings):
@@ -39,6 +41,10 @@ class Train(Settings):
     """Channels of the pictures; auto takes colour if any of them has it."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """How pictures of another shape are brought to the size."""
+    augment: Literal["none", "diffaugment", "ada"] = "none"
+    """Changes to what the discriminator sees, so that it can't learn a small set by heart; ada finds how many."""
+    lecam: float = Field(default=0, ge=0)
+    """Weight of the LeCam penalty on the discriminator's scores, for small sets; 0 for none."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of training; instead of --epochs."""
     seed: int = Field(default=42, ge=0)
@@ -71,6 +77,7 @@ class Train(Settings):
     """Go on with an interrupted run: its folder."""
 
 
+_ASIDE, _ASIDE_MOST = 0.1, 1000  # the share of the data, and the most, that ADA sets aside where there is no test part
 _NOT_OF_THE_RUN = {"resume", "force", "out"}
 _OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors")
 _OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
@@ -187,7 +194,6 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
     import torch
 
     from limner.data.cache import finish
-    from limner.data.sources import open_data
     from limner.training.memory import keep_pages
     from limner.training.world import join
 
@@ -197,13 +203,13 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
     if request.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
-    opening = open_data(request.data, size=request.size, channels=channels, fit=request.fit)
+    opening = _opened(request)
     # Of several processes one tells what all do.
-    dataset = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
+    dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
     with join(request.device) as world:
         if not world.first:
-            yield from _silent(_in_folder(method, request, config, dataset, world, request.out or Path(), new_data))
+            where = request.out or Path()
+            yield from _silent(_in_folder(method, request, config, dataset, unseen, world, where, new_data))
             return
         folder = _run_folder(request, method)
         from filelock import FileLock, Timeout
@@ -218,9 +224,29 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
                 # Asked again with the lock in hand: another run may have begun here meanwhile.
                 refuse_existing(folder, request.force)
                 _clear(folder)
-            yield from _in_folder(method, request, config, dataset, world, folder, new_data)
+            yield from _in_folder(method, request, config, dataset, unseen, world, folder, new_data)
         finally:
             lock.release()
+
+
+def _opened(request: Train) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
+    """The data, and where they are asked for, real samples that training does not see."""
+    from limner.data.sources import open_data
+
+    channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
+    shape: dict[str, Any] = {"size": request.size, "channels": channels, "fit": request.fit}
+    dataset = yield from open_data(request.data, **shape)
+    if request.augment != "ada":
+        return dataset, None
+    try:
+        unseen = yield from open_data(request.data, split="test", **shape)
+    except (UsageError, DataError) as error:
+        if "has no test part" not in error.message:
+            raise
+        learned, unseen = dataset.split(_ASIDE, _ASIDE_MOST, request.seed)
+        yield Note(f"{len(unseen):,} samples are set aside, to see how far the discriminator over-fits")
+        return learned, unseen
+    return dataset, unseen
 
 
 def _silent(events: Iterator[Event]) -> Iterator[Event]:
@@ -234,6 +260,7 @@ def _in_folder(
     request: Train,
     config: Mapping[str, Any],
     dataset: Dataset,
+    unseen: Dataset | None,
     world: World,
     folder: Path,
     new_data: bool,
@@ -246,7 +273,7 @@ def _in_folder(
     precision = pick_precision(request.precision, world.device)
     if request.evaluate_every and dataset.signal.rank:
         yield from features.fetch(suited(dataset.manifest))
-    loop = _loop(method, request, config, dataset, world, folder)
+    loop = _loop(method, request, config, dataset, unseen, world, folder)
     learner, name = loop.learner, str(precision).removeprefix("torch.")
     if request.resume is not None:
         found, problems = checkpoint.load_newest(folder / "checkpoints")
@@ -300,7 +327,15 @@ def _in_folder(
     )  # fmt: skip
 
 
-def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Dataset, world: World, folder: Path) -> Loop:
+def _loop(
+    method: str,
+    request: Train,
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    unseen: Dataset | None,
+    world: World,
+    folder: Path,
+) -> Loop:
     import torch
 
     from limner import features
@@ -334,7 +369,8 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
     )  # fmt: skip
     average = Average(made, chosen.average * 1000)
     precision = pick_precision(request.precision, world.device)
-    learner = Learner(made, average, world, precision, request.seed, steps)
+    wraps = _wraps(request, made, dataset, unseen, world)
+    learner = Learner(made, average, world, precision, request.seed, steps, wraps)
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
     columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
     shown = 2500 if not made.signal.rank else 4 * columns
@@ -369,6 +405,22 @@ def _loop(method: str, request: Train, config: Mapping[str, Any], dataset: Datas
     facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
     loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
     return loop
+
+
+def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> Sequence[Wrap]:
+    """What the run puts around the method."""
+    from limner.training.augmentation import Adaptive, Augmentation
+    from limner.training.lecam import LeCam
+
+    wraps: list[Wrap] = []
+    if request.augment == "ada":
+        assert unseen is not None
+        wraps.append(Adaptive(method, dataset, unseen, world, request.seed))
+    elif request.augment != "none":
+        wraps.append(Augmentation(method, request.augment))
+    if request.lecam:
+        wraps.append(LeCam(method, request.lecam))
+    return wraps
 
 
 def _settings(method: str, request: Train, config: Mapping[str, Any]) -> dict[str, Any]:

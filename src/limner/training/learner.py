@@ -17,6 +17,7 @@ from limner.core.random import stream
 from limner.core.tensorfile import load_into
 from limner.training.average import Average
 from limner.training.world import World
+from limner.training.wrap import Wrap
 
 _TINY = 1e-20
 """Slopes of a loss below this are too near the end of float32 to divide by."""
@@ -42,14 +43,22 @@ class Learner:
     precision    what the networks compute in; weights stay float32
     seed         names every stream of randomness
     total        steps of the whole run, for the schedules
+    wraps        what stands around the method, from the inside out
     rate_factor  multiplies every learning rate (the guard lowers it)
     """
 
     def __init__(
-        self, method: Method, average: Average, world: World, precision: torch.dtype, seed: int, total: int
+        self,
+        method: Method,
+        average: Average,
+        world: World,
+        precision: torch.dtype,
+        seed: int,
+        total: int,
+        wraps: Sequence[Wrap] = (),
     ) -> None:
         self.method, self.average, self.world = method, average, world
-        self.precision, self.seed, self.total = precision, seed, total
+        self.precision, self.seed, self.total, self.wraps = precision, seed, total, wraps
         self.rate_factor = 1.0
         self.settings: dict[str, Adam] = {
             name: value for name, value in method.config if isinstance(value, Adam) and hasattr(method, name)
@@ -109,6 +118,8 @@ class Learner:
                 self._move(turn.player, index)
         batch = sum(len(part["x"]) for part in parts) * self.world.size
         self.average.update(self.method, seen + batch, batch)
+        for wrap in self.wraps:
+            values |= wrap.after(values, index, batch)
         return values | {"skipped": 0.0}
 
     def _backward(self, turns: tuple[Turn, ...], share: float) -> None:
@@ -145,7 +156,10 @@ class Learner:
     def _next(self, walk: Iterator[Move]) -> tuple[Turn, ...]:
         with self._autocast():
             move = next(walk, ())
-        return move if isinstance(move, tuple) else (move,)
+            turns = move if isinstance(move, tuple) else (move,)
+            for wrap in self.wraps:
+                turns = tuple(wrap.turn(turn) for turn in turns)
+        return turns
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == torch.float32:
@@ -178,12 +192,14 @@ class Learner:
             optimiser.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that training needs to go on: weights, averages, optimiser moments."""
+        """Every tensor that training needs to go on: weights, averages, optimiser moments, what wraps found."""
         tensors = {f"method.{name}": value for name, value in self.method.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
         for player, optimiser in self.optimisers.items():
             for i, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{player}.{i}.{name}": value for name, value in moments.items()}
+        for wrap in self.wraps:
+            tensors |= {f"wrap.{wrap.name}.{name}": value for name, value in wrap.state().items()}
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor], source: Path) -> None:
@@ -201,6 +217,8 @@ class Learner:
                 # Loading keeps a reference to what it is given where types agree, so it is given its own copy.
                 moments.setdefault(int(i), {})[moment] = value.clone()
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+        for wrap in self.wraps:
+            wrap.restore(_under(f"wrap.{wrap.name}", tensors))
 
 
 def rate(settings: Adam, step: int, total: int) -> float:

@@ -186,10 +186,14 @@ class Loop:
         # Each part has its share of every batch.
         shares = np.split(np.stack(batches), world.size * plan.accumulate, axis=1)
         mine = [share.ravel() for share in shares[world.rank * plan.accumulate :][: plan.accumulate]]
-        return [
-            {name: value.to(world.device, non_blocking=True) for name, value in self.dataset.take(part).items()}
-            for part in mine
-        ]
+        return [self._part(indices) for indices in mine]
+
+    def _part(self, indices: np.ndarray) -> Batch:
+        device = self.learner.world.device
+        batch: Batch = {name: value.to(device, non_blocking=True) for name, value in self.dataset.take(indices).items()}
+        for wrap in self.learner.wraps:
+            batch = wrap.batch(batch, indices)
+        return batch
 
     def _milestones(self, old: float, new: float) -> Iterator[Event]:
         """What is due between two moments of the run, counted in epochs."""
