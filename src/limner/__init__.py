@@ -19,7 +19,7 @@ from limner.core.events import Event
 if TYPE_CHECKING:
     from limner.models.model import Model
 
-__all__ = ["__version__", "compare", "doctor", "evaluate", "load", "prepare", "sample", "train"]
+__all__ = ["__version__", "compare", "doctor", "evaluate", "export", "load", "prepare", "sample", "train"]
 
 
 def train(method: str | None = None, **choices: Any) -> Iterator[Event]:
@@ -74,6 +74,16 @@ def doctor(run: str | Path, **choices: Any) -> Iterator[Event]:
     raises UsageError, DataError, ModelError   as the command line would print them
     """
     return _asked("doctor", {"run": run, **choices})
+
+
+def export(model: str | Path, **choices: Any) -> Iterator[Event]:
+    """Write a model as a graph that other programs run.
+
+    for event in limner.export("runs/dcgan-001", out="digits.onnx"): print(event)
+
+    raises UsageError, ModelError, LimnerError   as the command line would print them
+    """
+    return _asked("export", {"model": model, **choices})
 
 
 def prepare(source: str | Path, **choices: Any) -> Iterator[Event]:

@@ -1,11 +1,13 @@
 """Sampling as a person asks for it."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import limner
 from limner.core.errors import UsageError
 from limner.core.events import Finished, Progress
+from limner.data.images import read_recipe
 from limner.operations.sample import Sample, sample
 
 
@@ -32,6 +34,17 @@ def test_a_sheet(run, tmp_path):
 def test_separate_files(run, tmp_path):
     made(model=run, count=3, out=tmp_path / "many")
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["000000.png", "000001.png", "000002.png"]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_another_backend_makes_the_same_pictures(run, tmp_path, backend):
+    made(model=run, count=9, out=tmp_path / "own.png")
+    made(model=run, count=9, out=tmp_path / "other.png", backend=backend)
+    own, other = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("own.png", "other.png"))
+    assert np.abs(own - other).max() <= 1  # of 255: a value on the edge may be rounded the other way
+    assert read_recipe(tmp_path / "other.png") == {**read_recipe(tmp_path / "own.png"), "backend": backend}
+    with pytest.raises(UsageError, match="computes on the CPU, not on cuda"):
+        made(model=run, out=tmp_path / "a.png", backend=backend, device="cuda")
 
 
 def test_without_out_each_sheet_has_a_name_of_its_own(run):

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "doctor": "doctor",
+    "export": "export",
     "prepare": "prepare",
     "list": "show:listing",
     "show": "show",

@@ -37,6 +37,11 @@ class ModelError(LimnerError):
     """A model or checkpoint file is damaged, foreign or newer than this limner."""
 
 
+def missing_extra(what: str, extra: str) -> LimnerError:
+    """The error for an optional package that is not installed: it names the command that installs it."""
+    return LimnerError(f"this needs {what}, which is not installed", f"pip install 'limner[{extra}]'")
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint that names what the person probably meant, or lists what there is.
 

@@ -1,6 +1,6 @@
 """Model: what is left after training. One file with the weights, and a header that says how to build and use them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from limner.tasks.generate import Generate
 
 KIND = "model"
 
+Draw = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""Noise (N, latent), and labels (N,) or None, to samples (N, C, *size) on the CPU; see `Generate.draw`."""
+
 
 class Model:
     """A trained method, ready to use.
@@ -24,10 +27,11 @@ class Model:
     path    the file it came from
     header  method name, config, signal, data, training and card
     method  the networks, in evaluation mode
+    draw    what computes samples, where that is not the method itself
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], method: Method) -> None:
-        self.path, self.header, self.method = path, header, method
+    def __init__(self, path: Path, header: Mapping[str, Any], method: Method, draw: Draw | None = None) -> None:
+        self.path, self.header, self.method, self.draw = path, header, method, draw
 
     @property
     def name(self) -> str:
@@ -72,7 +76,7 @@ class Model:
             raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", "give one of them")
         labels = None if label is None else torch.full((len(z),), label)
         origin = {"method": self.name, "model": self.sha256, **(recipe or {}), "settings": self.header["config"]}
-        return Pictures.of(method.draw(z, labels), origin)
+        return Pictures.of((self.draw or method.draw)(z, labels), origin)
 
     def to(self, device: str | torch.device) -> "Model":
         """The same model on another device."""

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
-from limner.core.errors import DataError, LimnerError, ModelError, UsageError, nearest
+from limner.core.errors import DataError, LimnerError, ModelError, UsageError, missing_extra, nearest
 from limner.core.events import Event, Finished, Note, Saved, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
@@ -489,7 +489,7 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise LimnerError("--tensorboard needs TensorBoard", "pip install 'limner[tensorboard]'") from None
+        raise missing_extra("TensorBoard", "tensorboard") from None
     from limner.core.events import Epoch, Progress
 
     writer = SummaryWriter(str(folder / "tensorboard"))

@@ -38,6 +38,10 @@ class Generate(Method):
         """
         return None
 
+    def in_turn(self, count: int) -> Tensor | None:
+        """Each class in turn, (count,), for a conditional method that is asked for none; None for any other."""
+        return torch.arange(count) % self.signal.classes if self.conditional else None
+
     @torch.inference_mode()
     def draw(self, z: Tensor, label: Tensor | None = None, batch: int = 250) -> Tensor:
         """Samples as the method in evaluation mode makes them, in batches so that memory stays bounded.
@@ -48,8 +52,7 @@ class Generate(Method):
         """
         self.eval()
         parts = []
-        if label is None and self.conditional:
-            label = torch.arange(len(z)) % self.signal.classes
+        label = self.in_turn(len(z)) if label is None else label
         for start in range(0, len(z), batch):
             chosen = None if label is None else label[start : start + batch].to(self.device)
             made = self.generate(z[start : start + batch].to(self.device), chosen)
