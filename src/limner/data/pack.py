@@ -3,6 +3,7 @@
     manifest.json   what the samples are (see Manifest)
     samples.bin     (count, C, *size), row by row, uint8 or little-endian float32
     labels.bin      (count,), little-endian int64; only where there are classes
+    captions.json   what each sample shows, in words; only where somebody said
     files.jsonl     one line for each file that was packed or left out, with its SHA-256; only for folders and archives
 
 A pack holds no time and no absolute path: the same pictures give the same bytes.
@@ -13,7 +14,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,15 @@ import numpy as np
 from limner.core.errors import DataError, LimnerError, UsageError
 from limner.core.files import sync_folder
 from limner.data.dataset import FORMAT, Dataset, Manifest
+from limner.data.stack import Stack
 
 MANIFEST, SAMPLES, LABELS, FILES = "manifest.json", "samples.bin", "labels.bin", "files.jsonl"
+CAPTIONS = "captions.json"
 _LARGEST_MANIFEST = 16 << 20
+_LARGEST_CAPTION = 1 << 10
+"""Bytes that a caption takes on average at most, in a pack that is read."""
+_ROWS = 4096
+"""Samples that are written or summed at a time."""
 
 
 def is_pack(folder: Path) -> bool:
@@ -87,7 +94,7 @@ def check_replaceable(target: Path) -> None:
 
 
 def _is_ours(entry: Path) -> bool:
-    return entry.name in (MANIFEST, SAMPLES, LABELS, FILES) or (entry.is_dir() and is_pack(entry))
+    return entry.name in (MANIFEST, SAMPLES, LABELS, CAPTIONS, FILES) or (entry.is_dir() and is_pack(entry))
 
 
 def _beside(target: Path, why: str) -> Path:
@@ -125,30 +132,58 @@ def _swap(new: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def write_pack(folder: Path, samples: np.ndarray, labels: np.ndarray | None, **about: Any) -> Manifest:
+def write_pack(
+    folder: Path, samples: np.ndarray | Stack, labels: np.ndarray | None, captions: Sequence[str] = (), **about: Any
+) -> Manifest:
     """Write samples that are in memory as a pack.
 
-    folder   an empty folder (see `building`)
-    samples  (count, C, *size)  uint8, or float32 in [-1, 1]
-    labels   (count,)           integers, or None
-    about    what is left of the manifest: name, source, classes, licence …
+    folder    an empty folder (see `building`)
+    samples   (count, C, *size)  uint8, or float32 in [-1, 1]
+    labels    (count,)           integers, or None
+    captions  one a sample, or none at all
+    about     what is left of the manifest: name, source, classes, licence …
     """
-    (folder / SAMPLES).write_bytes(np.ascontiguousarray(samples).data)
-    return seal(folder, samples.shape, samples.dtype.name, labels, **about)
+    with (folder / SAMPLES).open("wb") as file:
+        for rows in _rows(samples):
+            file.write(rows.data)
+    return seal(folder, samples.shape, samples.dtype.name, labels, captions, **about)
 
 
-def seal(folder: Path, shape: tuple[int, ...], dtype: str, labels: np.ndarray | None, **about: Any) -> Manifest:
-    """Write labels and manifest beside samples that have been written.
+def _rows(samples: np.ndarray | Stack) -> Iterator[np.ndarray]:
+    for start in range(0, len(samples), _ROWS):
+        yield np.ascontiguousarray(samples[start : start + _ROWS])
 
-    folder  holds samples.bin
-    shape   (count, C, *size) of the samples
-    labels  (count,) integers, or None
-    about   what is left of the manifest
+
+def sum_of(samples: np.ndarray | Stack) -> str:
+    """SHA-256 of samples as a pack holds them, in hexadecimal."""
+    digest = hashlib.sha256()
+    for rows in _rows(samples):
+        digest.update(rows.data)
+    return digest.hexdigest()
+
+
+def seal(
+    folder: Path,
+    shape: tuple[int, ...],
+    dtype: str,
+    labels: np.ndarray | None,
+    captions: Sequence[str] = (),
+    **about: Any,
+) -> Manifest:
+    """Write labels, captions and manifest beside samples that have been written.
+
+    folder    holds samples.bin
+    shape     (count, C, *size) of the samples
+    labels    (count,) integers, or None
+    captions  one a sample, or none at all
+    about     what is left of the manifest
     """
     count, channels, *size = shape
     packed_labels = b"" if labels is None else np.asarray(labels, dtype="<i8").tobytes()
     if labels is not None:
         (folder / LABELS).write_bytes(packed_labels)
+    if captions:
+        (folder / CAPTIONS).write_bytes(packed_captions(captions))
     manifest = Manifest(
         count=count,
         channels=channels,
@@ -156,10 +191,21 @@ def seal(folder: Path, shape: tuple[int, ...], dtype: str, labels: np.ndarray | 
         dtype=dtype,
         sha256=sha256_of(folder / SAMPLES),
         labels_sha256=hashlib.sha256(packed_labels).hexdigest() if labels is not None else "",
+        captions_sha256=captions_sum(captions),
         **about,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
+
+
+def packed_captions(captions: Sequence[str]) -> bytes:
+    """Captions as a pack holds them."""
+    return (json.dumps(list(captions), ensure_ascii=False, indent=0) + "\n").encode()
+
+
+def captions_sum(captions: Sequence[str]) -> str:
+    """SHA-256 of captions as a pack holds them, in hexadecimal; empty where there are none."""
+    return hashlib.sha256(packed_captions(captions)).hexdigest() if captions else ""
 
 
 def sha256_of(path: Path) -> str:
@@ -185,7 +231,26 @@ def open_pack(folder: Path) -> Dataset:
         labels = np.fromfile(folder / LABELS, dtype="<i8").astype(np.int64, copy=False)
         if labels.min() < 0 or labels.max() >= len(manifest.classes):
             raise _damaged(folder, f"its labels name more than its {len(manifest.classes)} classes")
-    return Dataset(manifest, samples, labels)
+    return Dataset(manifest, samples, labels, _read_captions(folder, manifest))
+
+
+def _read_captions(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    if not manifest.captions_sha256:
+        return ()
+    most = manifest.count * _LARGEST_CAPTION
+    try:
+        with (folder / CAPTIONS).open("rb") as file:
+            text = file.read(most + 1)
+        captions = json.loads(text) if len(text) <= most else None
+    except OSError as error:
+        raise _damaged(folder, f"{CAPTIONS} can't be read ({(error.strerror or str(error)).lower()})") from None
+    except (ValueError, RecursionError):
+        captions = None
+    if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+        raise _damaged(folder, f"{CAPTIONS} is not a list of captions")
+    if len(captions) != manifest.count:
+        raise _damaged(folder, f"{CAPTIONS} has {len(captions):,} captions, not {manifest.count:,}")
+    return tuple(captions)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -227,16 +292,16 @@ def _check_length(path: Path, expected: int) -> None:
 
 
 def check_sums(dataset: Dataset) -> None:
-    """Compare samples and labels with the checksums of their manifest.
+    """Compare samples, labels and captions with the checksums of their manifest.
 
     raises DataError   if they differ
     """
     manifest = dataset.manifest
-    seen = {SAMPLES: (dataset.samples, manifest.sha256)}
+    seen = {SAMPLES: (sum_of(dataset.samples), manifest.sha256)}
     if dataset.labels is not None:
-        seen[LABELS] = (dataset.labels.astype("<i8"), manifest.labels_sha256)
-    for name, (values, expected) in seen.items():
-        digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+        seen[LABELS] = (sum_of(dataset.labels.astype("<i8")), manifest.labels_sha256)
+    seen[CAPTIONS] = (captions_sum(dataset.captions), manifest.captions_sha256)
+    for name, (digest, expected) in seen.items():
         if digest != expected:
             raise DataError(
                 f"the data set '{manifest.name}' is damaged: {name} has SHA-256 {digest[:12]}…, not {expected[:12]}…",

@@ -9,13 +9,23 @@ from pathlib import Path
 from limner.core.errors import DataError, UsageError, nearest
 from limner.core.events import Event, Note, Warned
 from limner.data.builtin import BUILT_IN
-from limner.data.builtin.record import BuiltIn, Drawn
+from limner.data.builtin.record import BuiltIn, Drawn, Stacks
 from limner.data.cache import Build, cached
 from limner.data.collection import Collection, open_collection
 from limner.data.dataset import Dataset, Manifest
 from limner.data.folder import Choices, Meter, Split, pack_pictures
 from limner.data.images import Fit, fitted, to_array, to_image
-from limner.data.pack import SAMPLES, building, check_sums, is_pack, open_pack, seal, write_pack
+from limner.data.pack import (
+    SAMPLES,
+    building,
+    captions_sum,
+    check_sums,
+    is_pack,
+    open_pack,
+    seal,
+    sum_of,
+    write_pack,
+)
 
 _PACKER = 1
 """Goes up when the same pictures are packed to other bytes, so that the cache is not taken for new."""
@@ -69,7 +79,7 @@ def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[E
     dataset, place = yield from _opened(source, choices)
     if out is not None:
         with building(out) as folder:
-            write_pack(folder, dataset.samples, dataset.labels, **_about(dataset.manifest))
+            write_pack(folder, dataset.samples, dataset.labels, dataset.captions, **_about(dataset.manifest))
         return open_pack(out), out
     if place is None:
         raise UsageError(
@@ -145,13 +155,18 @@ def _open(path: Path, split: Split) -> _Opened:
 def _open_builtin(record: BuiltIn, split: Split) -> Generator[Event, None, _Opened]:
     if split not in record.splits:
         raise UsageError(f"'{record.name}' has no {split} part", "there are: " + ", ".join(record.splits))
+    draw = record.draw
+    if isinstance(draw, Stacks):
+        single, _ = yield from _open_builtin(BUILT_IN[draw.of], split)
+        return _in_memory(record, split, draw.stack(single, split)), None
     if not record.kept:
-        return _in_memory(record, split, (yield from record.draw())[split]), None
+        return _in_memory(record, split, (yield from draw())[split]), None
 
     def build(folder: Path) -> Generator[Event, None, None]:
-        for part, drawn in (yield from record.draw()).items():
+        for part, drawn in (yield from draw()).items():
             (folder / part).mkdir()
-            write_pack(folder / part, drawn.samples, drawn.labels, **_drawn_about(record, part, drawn))
+            about = _drawn_about(record, part, drawn)
+            write_pack(folder / part, drawn.samples, drawn.labels, drawn.captions, **about)
 
     return (yield from _kept(record.name, build, split))
 
@@ -178,11 +193,12 @@ def _in_memory(record: BuiltIn, split: str, drawn: Drawn) -> Dataset:
             "channels": channels,
             "size": tuple(size),
             "dtype": drawn.samples.dtype.name,
-            "sha256": hashlib.sha256(drawn.samples.tobytes()).hexdigest(),
+            "sha256": sum_of(drawn.samples),
             "labels_sha256": hashlib.sha256(labels).hexdigest() if labels else "",
+            "captions_sha256": captions_sum(drawn.captions),
         }
     )
-    return Dataset(manifest, drawn.samples, drawn.labels)
+    return Dataset(manifest, drawn.samples, drawn.labels, drawn.captions)
 
 
 # --- folders and archives ---------------------------------------------------------------------------------------------
@@ -228,7 +244,7 @@ def _in_shape(dataset: Dataset, place: Path | None, choices: Choices) -> Generat
                 file.write(to_array(fitted(to_image(sample), (height, width), choices.fit), channels).data)
                 yield from meter.tick()
         shape = (was.count, channels, height, width)
-        seal(folder, shape, "uint8", dataset.labels, **_about(was) | {"fit": choices.fit})
+        seal(folder, shape, "uint8", dataset.labels, dataset.captions, **_about(was) | {"fit": choices.fit})
 
     key = f"{_plain(was.name)}-{was.split}-{was.sha256[:12]}-{height}x{width}x{channels}-{choices.fit}"
     return (yield from _kept(key, build))
@@ -250,5 +266,5 @@ def _kept(key: str, build: Build, part: str = "") -> Generator[Event, None, _Ope
 
 def _about(manifest: Manifest) -> dict[str, object]:
     """What a copy of the samples keeps of a manifest."""
-    measured = {"format", "count", "channels", "size", "dtype", "sha256", "labels_sha256"}
+    measured = {"format", "count", "channels", "size", "dtype", "sha256", "labels_sha256", "captions_sha256"}
     return manifest.model_dump(exclude=measured)

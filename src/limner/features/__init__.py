@@ -18,6 +18,7 @@ SUMMARIES = {
     "digits": "reads 28×28 px grey digits; shipped",
     "efficientnet": "knows photographs (EfficientNet-lite0, ImageNet); fetched once from the package registry",
     "inception": "the network of FID; needs its weights' file",
+    "stacked": "reads three stacked digits, one a channel: 1,000 classes; shipped",
     "tiny": "random weights, for tests",
 }
 """Every feature network's name, and what it sees."""

@@ -16,6 +16,7 @@ from limner.core.random import permutation
 from limner.data.builtin.mixtures import GRID, RING, Mixture
 from limner.data.dataset import Dataset, Manifest
 from limner.features.network import Classifier, Features, quantised
+from limner.features.stacked import Stacked
 from limner.metrics import modes
 from limner.metrics.birthday import birthday, twin_distance
 from limner.metrics.fid import Moments, frechet_distance
@@ -72,7 +73,7 @@ KINDS = {
     "energy": Kind("lower", "How far the samples as a whole lie from real points. 0 is equal."),
     "high_quality": Kind("higher", "Share of the points that lie within 3 standard deviations of a mode."),
     "modes": Kind("higher", "Modes with at least one good sample."),
-    "mode_kl": Kind("lower", "How unevenly the modes are made, in nats; 0 is as in real data."),
+    "mode_kl": Kind("lower", "How unevenly the modes are made, in nats; real data have a little too."),
 }
 """Every figure that two clouds, or points, can give. Reports take their words from here."""
 
@@ -188,7 +189,11 @@ def figures(
     if "vendi" in groups and few >= 2:
         # As many of each: the score grows with the count.
         yield Figure("vendi", f"Vendi-{eye.name}", vendi_score(fake.rows(min(few, BALLS))))
-    if "classes" in groups and named and fake.counts is not None and real.counts is not None:
+    if "classes" in groups and named and fake.counts is not None and isinstance(eye, Stacked):
+        found = modes.stacked(fake.counts)
+        yield Figure("modes", "modes captured", float(found.captured))
+        yield Figure("mode_kl", "reverse KL", found.reverse_kl)
+    elif "classes" in groups and named and fake.counts is not None and real.counts is not None:
         made = fake.counts > 0
         yield Figure("classes", "classes made", float((made & (real.counts > 0)).sum()))
         yield Figure("class_kl", "class KL", modes.reverse_kl(fake.counts, real.counts))
@@ -278,8 +283,9 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 
 
 def suited(manifest: Manifest) -> str:
-    """The name of the features that suit a data set: handwritten digits have an eye of their own."""
-    return "digits" if manifest.name in ("mnist", "digits") else "efficientnet"
+    """The name of the features that suit a data set: handwritten digits, single and stacked, have their own."""
+    eyes = {"mnist": "digits", "digits": "digits", "stacked-mnist": "stacked", "stacked-digits": "stacked"}
+    return eyes.get(manifest.name, "efficientnet")
 
 
 def real_pictures(dataset: Dataset, count: int, seed: int = 0, skip: int = 0) -> Iterator[Tensor]:

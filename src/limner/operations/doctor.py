@@ -91,6 +91,8 @@ FALLING = -0.1
 _FEW = 20
 _LOOKS = 3
 _TRAINING = 10_000
+_OF_A_MODE = 10
+"""Samples that there must be for each class: fewer leave classes out by chance, whatever the model."""
 _PX = 16
 
 
@@ -720,7 +722,7 @@ def _modes(data: Dataset, fake: Tensor, order: Any, which: Tensor) -> dict[str, 
     if mixture is not None:
         there = len(mixture.centres)
         found = modes.mixture(fake * data.manifest.scale, torch.tensor(mixture.centres), mixture.std)
-    elif data.labels is not None and len(data.manifest.classes) > 1:
+    elif data.labels is not None and 1 < len(data.manifest.classes) <= len(fake) // _OF_A_MODE:
         there = len(data.manifest.classes)
         labels = torch.from_numpy(data.labels[order])
         found = modes.classes(labels[which], there, torch.bincount(labels, minlength=there))

@@ -34,7 +34,7 @@ class Train(Settings):
     """How a run goes, whatever the method."""
 
     data: str = "mnist"
-    """What to learn from: a built-in set (mnist, digits, ring, grid), a folder, a zip or tar, or a prepared pack."""
+    """What to learn from: a built-in set (limner list names them), a folder, a zip or tar, or a prepared pack."""
     size: int | None = Field(default=None, ge=1, le=4096)
     """Side of the pictures in px; their own where it is not given."""
     colour: Literal["auto", "grey", "colour"] = "auto"

