@@ -13,6 +13,7 @@ from limner.core.tensorfile import read_tensors
 from limner.data.dataset import Dataset, Manifest
 from limner.models.model import build
 from limner.nn.augment import DIFFAUGMENT_DRAWS, diffaugment
+from limner.nn.labels import Unlabelled
 from limner.training.augmentation import Adaptive, Augmentation
 from limner.training.average import Average
 from limner.training.learner import Learner, two_passes
@@ -67,7 +68,8 @@ def test_gradients_reach_the_generator_through_the_augmentation():
     made.luck = Same(0)
     x = torch.rand(2, 1, 8, 8, requires_grad=True)
     (slope,) = torch.autograd.grad(made.judge(x).sum(), x)
-    (plain,) = torch.autograd.grad(made.discriminator[1:](diffaugment(x, made.luck.uniform(2)).flatten(1)).sum(), x)
+    made.eval()
+    (plain,) = torch.autograd.grad(made.judge(diffaugment(x, made.luck.uniform(2))).sum(), x)
     assert torch.equal(slope, plain)
     assert (slope[:, :, :2, :2] == 0).all()
     assert (slope[:, :, 2:, 2:] != 0).all()
@@ -75,7 +77,7 @@ def test_gradients_reach_the_generator_through_the_augmentation():
 
 def gradients(shift):
     made = method("dcgan", variant="mnist").double()
-    made.discriminator[-1].bias.data.fill_(shift)
+    made.discriminator[-2].bias.data.fill_(shift)
     noise = made.noise
     made.noise = lambda *shape: noise(*shape).double()
     taught, found = learner(made, Augmentation(made, "diffaugment")), {}
@@ -144,7 +146,7 @@ def test_the_level_of_the_scores_does_not_matter():
     made = method()
     wrap = Adaptive(made, dataset(), dataset(20, "test"), ALONE, seed=1)
     before = wrap._scores(0)
-    made.discriminator[-1].bias.data.add_(7.0)
+    made.discriminator[-2].bias.data.add_(7.0)
     after = wrap._scores(0)
     assert [b - a for a, b in zip(before, after, strict=True)] == pytest.approx([7.0] * 3, abs=1e-4)
     assert wrap._scores(0) == after, "a look changes nothing"
@@ -155,7 +157,7 @@ def test_a_discriminator_that_knows_its_pictures_makes_p_rise():
     marked = dataset()
     marked.samples[:, :, :4] = 255
     made = method()
-    made.discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+    made.discriminator = Unlabelled(torch.nn.Flatten(), torch.nn.Linear(64, 1), torch.nn.Flatten(0))
     made.discriminator[1].weight.data.zero_()[0, :32] = 0.1
     plain = dataset(20, "test")
     plain.samples[:] = 128
