@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +45,12 @@ class Train(Settings):
     """Changes to what the discriminator sees, so that it can't learn a small set by heart; ada finds how many."""
     lecam: float = Field(default=0, ge=0)
     """Weight of the LeCam penalty on the discriminator's scores, for small sets; 0 for none."""
+    init: Path | None = None
+    """Begin from a saved model of the same method (a file or a run), to fine-tune it on these data."""
+    freeze: int = Field(default=0, ge=0)
+    """With --init: how many of the discriminator's layers, from the picture on, stay as they are."""
+    transition: tuple[float, float] | None = None
+    """For methods that learn classes: kimg between which classes come in, e.g. 20,40; before, none are known."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of training; instead of --epochs."""
     seed: int = Field(default=42, ge=0)
@@ -273,8 +279,7 @@ def _in_folder(
     precision = pick_precision(request.precision, world.device)
     if request.evaluate_every and dataset.signal.rank:
         yield from features.fetch(suited(dataset.manifest))
-    loop = _loop(method, request, config, dataset, unseen, world, folder)
-    learner, name = loop.learner, str(precision).removeprefix("torch.")
+    found = None
     if request.resume is not None:
         found, problems = checkpoint.load_newest(folder / "checkpoints")
         yield from (Warned(f"{problem}; using the checkpoint before it") for problem in problems)
@@ -282,16 +287,18 @@ def _in_folder(
             raise ModelError(f"none of the {len(problems)} checkpoints of {folder} is whole", "start a new run")
         if found is None:
             yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
-        else:
-            if not new_data:
-                _refuse_drift(found, loop.facts)
-            loop.resume(found)
-            if loop.step > loop.plan.steps:
-                raise UsageError(
-                    f"{folder} has gone {loop.step:,} steps already, more than the {loop.plan.steps:,} asked for",
-                    f"give --steps {loop.step} or more",
-                )
-            yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
+    loop = _loop(method, request, config, dataset, unseen, world, folder, found)
+    learner, name = loop.learner, str(precision).removeprefix("torch.")
+    if found is not None:
+        if not new_data:
+            _refuse_drift(found, loop.facts)
+        loop.resume(found)
+        if loop.step > loop.plan.steps:
+            raise UsageError(
+                f"{folder} has gone {loop.step:,} steps already, more than the {loop.plan.steps:,} asked for",
+                f"give --steps {loop.step} or more",
+            )
+        yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
     if world.first:
         write(folder / "settings.json", json.dumps(_settings(method, request, config), indent=2) + "\n")
     world.wait()
@@ -335,6 +342,7 @@ def _loop(
     unseen: Dataset | None,
     world: World,
     folder: Path,
+    found: Checkpoint | None,
 ) -> Loop:
     import torch
 
@@ -348,11 +356,14 @@ def _loop(
     from limner.training.average import Average
     from limner.training.learner import Learner
     from limner.training.loop import Loop, Plan, machine
+    from limner.training.transition import Transition
     from limner.training.world import pick_precision
 
     torch.manual_seed(stream(request.seed, "weights"))
     made = build(method, config, dataset.signal).to(world.device)
     assert isinstance(made, Generate)
+    facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
+    facts |= _begun(request, made, method, found)
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
@@ -370,6 +381,8 @@ def _loop(
     average = Average(made, chosen.average * 1000)
     precision = pick_precision(request.precision, world.device)
     wraps = _wraps(request, made, dataset, unseen, world)
+    if request.transition is not None:
+        wraps.append(Transition(made, average.networks, *request.transition, steps * reads / 1000))
     learner = Learner(made, average, world, precision, request.seed, steps, wraps)
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
     columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
@@ -402,12 +415,32 @@ def _loop(
     def keep_best(path: Path, step: int, score: float) -> None:
         _save_model(loop, method, path, dataset, {"score": score})
 
-    facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
     loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
     return loop
 
 
-def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> Sequence[Wrap]:
+def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None) -> dict[str, Any]:
+    """Where the weights begin: "init" is the SHA-256 of the model that they come from, where there is one."""
+    from limner.operations.sample import model_file
+    from limner.training.finetune import freeze, start_from
+
+    if request.freeze and request.init is None:
+        raise UsageError("--freeze keeps layers of a saved model", "give --init MODEL too")
+    if request.init is None:
+        return {}
+    # A run that goes on has its weights in its checkpoint; the model that it began from may be gone.
+    came = found.header.get("init", "") if found else start_from(model_file(request.init), method, name)
+    if found and found.header.get("freeze", 0) != request.freeze:
+        raise UsageError(
+            f"this run froze {found.header.get('freeze', 0)} layers, and cannot go on with {request.freeze}",
+            "leave out --freeze, or start a new run",
+        )
+    if request.freeze:
+        freeze(method, request.freeze)
+    return {"init": came, "freeze": request.freeze}
+
+
+def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> list[Wrap]:
     """What the run puts around the method."""
     from limner.training.augmentation import Adaptive, Augmentation
     from limner.training.lecam import LeCam
@@ -437,6 +470,8 @@ def _save_model(loop: Loop, method: str, path: Path, dataset: Dataset, more: Map
         "precision": str(loop.learner.precision).removeprefix("torch."), "machine": loop.facts["machine"],
         "skipped_steps": loop.guard.skipped, "limner": __version__, **more,
     }  # fmt: skip
+    if "init" in loop.facts:
+        training["init"] = loop.facts["init"]
     facts = {"data": loop.facts["data"], "training": training}
     with loop.learner.average.applied(loop.learner.method) as averaged:
         save_model(path, averaged, method, {**facts, "card": card(catalog.head(method), dataset.manifest, training)})

@@ -63,7 +63,10 @@ class Learner:
         self.settings: dict[str, Adam] = {
             name: value for name, value in method.config if isinstance(value, Adam) and hasattr(method, name)
         }
-        self.players = {name: list(method.get_submodule(name).parameters()) for name in self.settings}
+        self.players = {
+            name: [weight for weight in method.get_submodule(name).parameters() if weight.requires_grad]
+            for name in self.settings
+        }
         self.optimisers = {
             name: torch.optim.Adam(self.players[name], lr=s.lr, betas=(s.beta1, s.beta2), eps=s.eps)
             for name, s in self.settings.items()

@@ -1,0 +1,84 @@
+"""Fine-tuning: beginning from a saved model, with the discriminator's first layers kept as they are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from limner.core.errors import ModelError, UsageError
+from limner.core.method import Method
+from limner.core.tensorfile import read_tensors
+from limner.training.wrap import judges
+
+
+def start_from(path: Path, method: Method, name: str) -> str:
+    """Give a method the weights of a saved model. All of its networks are in the file, its discriminator too.
+
+    method   freshly built
+    name     the method's name
+    returns  the model's SHA-256
+    raises   UsageError   if the model is of another method, or of networks of other shapes
+             ModelError   if the file is no limner model, or is damaged
+    """
+    header, tensors = read_tensors(path, "model")
+    if header.get("method") != name:
+        raise UsageError(
+            f"--init {path} is a model of {header.get('method')}, and this is a run of {name}",
+            f"limner train {header.get('method')} --init {path}",
+        )
+    own = method.state_dict()
+    for key in sorted(own.keys() | tensors.keys()):
+        there, needed = (tuple(some[key].shape) if key in some else None for some in (tensors, own))
+        if there != needed:
+            raise UsageError(
+                f"--init {path} does not fit: '{key}' is {there or 'not there'}, needed {needed or 'nowhere'}",
+                _difference(header.get("config", {}), method.config.model_dump(mode="json"))
+                or f"its pictures differ: {header.get('signal')}",
+            )
+    try:
+        method.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"--init {path} does not fit: {error}") from None
+    return str(header["sha256"])
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The flags that give this run the networks of the other, where settings of networks differ."""
+    flags = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in there.items()
+        if name in here and here[name] != value and not isinstance(value, Mapping)
+        and name not in ("epochs", "batch", "average")
+    ]  # fmt: skip
+    return f"build it alike: {' '.join(flags)}" if flags else ""
+
+
+def freeze(method: Method, count: int) -> None:
+    """Keep the first layers of a method's discriminator as they are: their weights are not a player's any more.
+
+    Batch norms between them are kept as well; their running averages still follow the data.
+
+    count    layers with weights, from the picture on
+    raises   UsageError   if there are not more layers than that
+
+    Source: Mo et al. 2020, arXiv:2002.10964
+    """
+    for judge in judges(method, "--freeze"):
+        layers = sum(_weighs(module) for module in judge.modules())
+        if count >= layers:
+            raise UsageError(
+                f"the discriminator has {layers} layers, and --freeze {count} would leave it nothing to learn",
+                f"give --freeze {layers - 1} or less",
+            )
+        passed = 0
+        for module in judge.modules():
+            passed += _weighs(module)
+            if passed > count:
+                break
+            for weight in module.parameters(recurse=False):
+                weight.requires_grad_(False)
+
+
+def _weighs(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)

@@ -1,0 +1,90 @@
+"""Fine-tuning from a saved model: whose weights it begins with, which of them stay, and what does not fit."""
+
+import pytest
+import torch
+
+import limner
+from limner.core.errors import UsageError
+from limner.core.signal import Signal
+from limner.core.tensorfile import read_tensors
+from limner.models.model import build
+from limner.training.finetune import freeze
+
+TINY = {"data": "digits", "batch": 20, "width": 4, "latent": 5, "threads": 1, "steps": 4}
+
+
+def run(folder, method="gan", **more):
+    return list(limner.train(method, **{**TINY, "out": folder, **more}))
+
+
+def weights(folder):
+    return read_tensors(folder / "model.safetensors", "model")[1]
+
+
+def changed(before, after, prefix):
+    return [name for name in before if name.startswith(prefix) and not torch.equal(before[name], after[name])]
+
+
+def test_a_run_begins_with_the_model_s_weights_and_its_discriminator_s(tmp_path):
+    run(tmp_path / "a", steps=20)
+    run(tmp_path / "b", init=tmp_path / "a", steps=1, seed=7)
+    before, after = weights(tmp_path / "a"), weights(tmp_path / "b")
+    # One step of Adam moves a weight by its rate of 2e-4; other weights would be far away.
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) < 3e-4
+    header = limner.load(tmp_path / "b/model.safetensors").header
+    assert header["training"]["init"] == limner.load(tmp_path / "a/model.safetensors").sha256
+    assert "began from: the model with SHA-256" in header["card"]
+
+
+def test_frozen_layers_stay_and_all_others_move(tmp_path):
+    run(tmp_path / "a", steps=5)
+    run(tmp_path / "b", init=tmp_path / "a/model.safetensors", freeze=2)
+    before, after = weights(tmp_path / "a"), weights(tmp_path / "b")
+    names = [name for name in before if name.startswith("discriminator")]
+    assert changed(before, after, "discriminator") == [name for name in names if not name.startswith(
+        ("discriminator.1.", "discriminator.3."))]  # fmt: skip
+    assert changed(before, after, "generator") == [name for name in before if name.startswith("generator")]
+
+
+def test_batch_norms_between_frozen_layers_are_frozen():
+    made = build("dcgan", {"variant": "paper", "width": 4}, Signal(channels=1, size=(32, 32)))
+    freeze(made, 2)
+    kinds = [(type(m).__name__, all(p.requires_grad for p in m.parameters()))
+             for m in made.discriminator.modules() if list(m.parameters(recurse=False))]  # fmt: skip
+    assert kinds[:5] == [
+        ("Conv2d", False), ("Conv2d", False), ("BatchNorm2d", False), ("Conv2d", True), ("BatchNorm2d", True)
+    ]  # fmt: skip
+
+
+def test_a_resumed_run_is_the_same_without_the_model_that_it_began_from(tmp_path):
+    run(tmp_path / "a")
+    run(tmp_path / "whole", init=tmp_path / "a", freeze=1, steps=8)
+    run(tmp_path / "part", init=tmp_path / "a", freeze=1, steps=3)
+    (tmp_path / "a/model.safetensors").unlink()
+    list(limner.train(resume=tmp_path / "part", steps=8))
+    assert not changed(weights(tmp_path / "whole"), weights(tmp_path / "part"), "")
+    both = [limner.load(tmp_path / name / "model.safetensors").header["training"]["init"] for name in ("whole", "part")]
+    assert both[0] == both[1]
+    with pytest.raises(UsageError, match="this run froze 1 layers, and cannot go on with 2"):
+        list(limner.train(resume=tmp_path / "part", steps=9, freeze=2))
+
+
+@pytest.mark.parametrize(("more", "message", "hint"), [
+    ({"width": 8}, r"does not fit: 'discriminator.1.bias' is \(16,\), needed \(32,\)", "build it alike: --width 4"),
+    ({"latent": 6}, "does not fit", "build it alike: --latent 5"),
+    ({"data": "ring"}, "does not fit", "its pictures differ"),
+    ({"freeze": 4}, "the discriminator has 4 layers, and --freeze 4 would leave it nothing", "give --freeze 3 or less"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named(tmp_path, more, message, hint):
+    run(tmp_path / "a")
+    with pytest.raises(UsageError, match=message) as error:
+        run(tmp_path / "b", init=tmp_path / "a", **more)
+    assert hint in error.value.hint
+
+
+def test_another_method_s_model_and_freezing_without_one_are_refused(tmp_path):
+    run(tmp_path / "a")
+    with pytest.raises(UsageError, match="is a model of gan, and this is a run of dcgan"):
+        run(tmp_path / "b", "dcgan", init=tmp_path / "a")
+    with pytest.raises(UsageError, match="--freeze keeps layers of a saved model"):
+        run(tmp_path / "c", freeze=1)

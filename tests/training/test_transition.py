@@ -1,0 +1,61 @@
+"""Classes that come in late: the scale over the run, and what the networks make of a class before and after."""
+
+import pytest
+import torch
+
+import limner
+from limner.core.errors import UsageError
+from limner.core.signal import Signal
+from limner.core.tensorfile import read_tensors
+from limner.models.model import build
+from limner.training.average import Average
+from limner.training.log import read_log
+from limner.training.transition import Transition
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_no_class_is_known_before_and_every_one_after(conditioning):
+    torch.manual_seed(0)
+    made = build("gan", {"width": 4, "latent": 5, "conditioning": conditioning},
+                 Signal(channels=1, size=(8, 8), classes=3)).eval()  # fmt: skip
+    average = Average(made, 0)
+    z, x = torch.randn(3, 5), torch.randn(3, 1, 8, 8)
+    label, other = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])
+    plain = made.generate(z, label), made.judge(x, label)
+    wrap = Transition(made, average.networks, 1.0, 3.0, 5.0)
+    assert torch.equal(made.generate(z, label), made.generate(z, other))
+    assert torch.equal(made.judge(x, label), made.judge(x, other))
+    with average.applied(made):
+        assert torch.equal(made.generate(z, label), made.generate(z, other)), "the average is watched on the way"
+    for seen, scale in ((1000, 0.0), (1000, 0.5), (500, 0.75), (500, 1.0), (500, 1.0)):
+        assert wrap.after({}, 0, seen) == {"class_scale": scale}
+    assert torch.equal(made.generate(z, label), plain[0])
+    assert torch.equal(made.judge(x, label), plain[1])
+    assert not torch.equal(made.judge(x, label), made.judge(x, other))
+
+
+TINY = {"data": "digits", "batch": 20, "width": 4, "latent": 5, "threads": 1, "conditioning": "projection"}
+
+
+def test_a_resumed_run_is_the_same(tmp_path):
+    both = {**TINY, "transition": (0.04, 0.2)}
+    list(limner.train("gan", **both, steps=15, out=tmp_path / "whole"))
+    with pytest.raises(UsageError, match=r"--transition ends at 0.2 kimg, and the run at 0.1"):
+        list(limner.train("gan", **both, steps=5, out=tmp_path / "short"))
+    list(limner.train("gan", **both, steps=15, out=tmp_path / "part", checkpoint_every=5))
+    for name in ("step-00000010", "step-00000015"):
+        (tmp_path / "part/checkpoints" / f"{name}.safetensors").unlink()
+    list(limner.train(resume=tmp_path / "part"))
+    whole, part = (read_tensors(tmp_path / name / "model.safetensors", "model")[1] for name in ("whole", "part"))
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+    told = [line["class_scale"] for line in read_log(tmp_path / "part/log.jsonl") if "class_scale" in line]
+    assert told and max(told) <= 1.0
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ({"conditioning": "none"}, "--transition is for a method that learns classes"),
+    ({"transition": (3.0, 2.0)}, "--transition 3,2 does not rise"),
+])  # fmt: skip
+def test_what_makes_no_sense_is_refused(tmp_path, more, message):
+    with pytest.raises(UsageError, match=message):
+        list(limner.train("gan", **{**TINY, "transition": (0.0, 0.1), "steps": 20, "out": tmp_path / "a", **more}))
