@@ -40,7 +40,7 @@ class Sample(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the fastest there is."""
     backend: Literal["torch", "onnxruntime", "openvino"] = "torch"
-    """What computes. The other two make the same pictures within 1e-4 on the CPU, often sooner, once they are ready."""
+    """What computes. The other two make the same pictures, to within 1e-4, on the CPU."""
     force: bool = False
     """Overwrite what stands in --out."""
 
