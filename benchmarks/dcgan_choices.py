@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluate_mnist import ROOT, evaluated, tell
+from runs import RESULTS, command, evaluated, trained
 
 SEED, EPOCHS, SAMPLES = 42, 5.0, 10_000
 
@@ -40,12 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=Path, default=Path("runs") / "dcgan-choices")
-    parser.add_argument("--out", type=Path, default=ROOT / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args(arguments)
-    chosen.seeds = 1
     import torch
 
-    import limner
     from limner.core.files import write
     from limner.reports.words import measured
 
@@ -57,14 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report: dict[str, Any] = {}
     for i, (name, change) in enumerate(CHOICES.items()):
         run = chosen.runs / f"{i}-{chosen.epochs:g}"
-        if (run / "model.safetensors").is_file():
-            pass
-        elif (run / "settings.json").is_file():
-            tell(limner.train(resume=run))
-        else:
-            tell(limner.train("dcgan", data="mnist", seed=SEED, epochs=chosen.epochs, threads=chosen.threads, out=run,
-                              **change))  # fmt: skip
-        report = evaluated(run / "model.safetensors", chosen)
+        model = trained(run, "dcgan", data="mnist", seed=SEED, epochs=chosen.epochs, threads=chosen.threads, **change)
+        report = evaluated(model, data="mnist", samples=chosen.samples)
         rows = {row["name"]: row for row in report["figures"]}
         lines.append(f"| {name} | {' | '.join(measured(rows[figure]) for figure in FIGURES)} |")
         print(lines[-1], flush=True)
@@ -73,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines += [
         "", *(f"- {note}" for note in report["notes"]),
         f"- training seed {SEED}; {machine['cores']} threads, {machine['system']}, torch {machine['torch']}",
-        f"- {datetime.now(UTC):%Y-%m-%d}; "
-        f"`{' '.join(['python benchmarks/dcgan_choices.py', *(arguments or sys.argv[1:])])}`",
+        f"- {datetime.now(UTC):%Y-%m-%d}; `{command('dcgan_choices', arguments)}`",
     ]  # fmt: skip
     write(chosen.out / f"dcgan_choices{'' if chosen.epochs >= EPOCHS else '-lite'}.md", "\n".join(lines) + "\n")
     return 0
