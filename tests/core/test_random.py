@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from limner.core.method import Luck
-from limner.core.random import generator, permutation, stream
+from limner.core.random import generator, permutation, scattered, stream
 
 
 def test_streams_depend_on_the_seed_and_every_part_of_the_name():
@@ -43,3 +43,15 @@ def test_torch_s_own_generator_is_left_alone():
     before = torch.get_rng_state()
     torch.randn(3, generator=generator(1, "x"))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_scattered_rows_depend_on_their_index_alone_and_are_uniform():
+    from scipy.stats import kstest
+
+    rows = scattered(1, np.arange(200), 500, "x")
+    assert rows.dtype == np.float32 and rows.min() >= 0 and rows.max() < 1
+    np.testing.assert_array_equal(scattered(1, np.array([7, 3]), 500, "x"), rows[[7, 3]])
+    assert not np.array_equal(scattered(1, np.arange(200), 500, "y"), rows)
+    assert kstest(rows.ravel(), "uniform").pvalue > 1e-3
+    for a, b in ((rows[:, :-1], rows[:, 1:]), (rows[:-1], rows[1:])):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5 / len(a.ravel()) ** 0.5

@@ -34,3 +34,18 @@ def normal(seed: int, rows: int, columns: int, *name: Part) -> torch.Tensor:
 def permutation(seed: int, count: int, *name: Part) -> np.ndarray:
     """An order of `count` things, int64 (count,), for the named stream."""
     return np.random.Generator(np.random.PCG64(stream(seed, *name))).permutation(count)
+
+
+def scattered(seed: int, indices: np.ndarray, columns: int, *name: Part) -> np.ndarray:
+    """(len(indices), columns) float32, uniform in [0, 1): a row depends on its index alone, in any order and company.
+
+    indices  (N,)  int64, not negative
+
+    Source: Steele et al. 2014, "Fast splittable pseudorandom number generators" (SplitMix64)
+    """
+    place = indices.astype(np.uint64)[:, None] * np.uint64(columns) + np.arange(1, columns + 1, dtype=np.uint64)
+    mixed: np.ndarray = np.uint64(stream(seed, *name)) + place * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return ((mixed >> np.uint64(40)).astype(np.float32)) * np.float32(2**-24)

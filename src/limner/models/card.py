@@ -28,6 +28,7 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
         f"- training: {training['steps']:,} steps, {training['images']:,} images, {training['seconds']:,.0f} s "
         f"({where}, {training['precision']}, torch {machine['torch']}), seed {training['seed']}",
         *([f"- began from: the model with SHA-256 {training['init']}"] if "init" in training else []),
+        *([f"- learned from measured pictures: {training['measure']}"] if "measure" in training else []),
         "- weights: the moving average at the end of training",
         "- limits: it makes pictures like those it learned from, with their biases, and nothing else",
     ]

@@ -45,6 +45,10 @@ class Train(Settings):
     """Changes to what the discriminator sees, so that it can't learn a small set by heart; ada finds how many."""
     lecam: float = Field(default=0, ge=0)
     """Weight of the LeCam penalty on the discriminator's scores, for small sets; 0 for none."""
+    measure: str = ""
+    """Learn clean pictures from measured ones: block-pixels:P, keep-patch:PX, conv-noise:PX,STD, pad-rotate-project."""
+    measured: bool = False
+    """With --measure: the data are measured already, so only what is made is measured."""
     init: Path | None = None
     """Begin from a saved model of the same method (a file or a run), to fine-tune it on these data."""
     freeze: int = Field(default=0, ge=0)
@@ -347,6 +351,7 @@ def _loop(
     import torch
 
     from limner import features
+    from limner.core.method import Luck
     from limner.core.random import generator, permutation, stream
     from limner.metrics.diversity import diversity_ratio
     from limner.metrics.figures import quick, suited
@@ -356,6 +361,7 @@ def _loop(
     from limner.training.average import Average
     from limner.training.learner import Learner
     from limner.training.loop import Loop, Plan, machine
+    from limner.training.measured import Measured
     from limner.training.transition import Transition
     from limner.training.world import pick_precision
 
@@ -363,7 +369,7 @@ def _loop(
     made = build(method, config, dataset.signal).to(world.device)
     assert isinstance(made, Generate)
     facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
-    facts |= _begun(request, made, method, found)
+    facts |= _begun(request, made, method, found) | ({"measure": request.measure} if request.measure else {})
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
@@ -384,6 +390,7 @@ def _loop(
     if request.transition is not None:
         wraps.append(Transition(made, average.networks, *request.transition, steps * reads / 1000))
     learner = Learner(made, average, world, precision, request.seed, steps, wraps)
+    seen = next((wrap for wrap in wraps if isinstance(wrap, Measured) and request.measured), None)
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
     columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
     shown = 2500 if not made.signal.rank else 4 * columns
@@ -400,7 +407,10 @@ def _loop(
     def diversity(step: int) -> float:
         z = torch.randn(len(some), made.latent, generator=generator(request.seed, "watch", step))
         with average.applied(made):
-            return float(diversity_ratio(made.draw(z), some))
+            drawn = made.draw(z)
+        # Pictures that were measured before are as varied as measured samples, not as clean ones.
+        made.luck = Luck(request.seed, "watch", "measure", step)
+        return float(diversity_ratio(seen.fake(drawn) if seen else drawn, some))
 
     eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
 
@@ -444,8 +454,15 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
     """What the run puts around the method."""
     from limner.training.augmentation import Adaptive, Augmentation
     from limner.training.lecam import LeCam
+    from limner.training.measured import Measured
 
+    if request.measured and not request.measure:
+        raise UsageError("--measured says nothing without --measure", "say how the data were measured: --measure")
+    if request.measure and request.augment == "ada":
+        raise UsageError("--augment ada looks at pictures that are not measured", "give --augment diffaugment")
     wraps: list[Wrap] = []
+    if request.measure:
+        wraps.append(Measured(method, request.measure, not request.measured, request.seed))
     if request.augment == "ada":
         assert unseen is not None
         wraps.append(Adaptive(method, dataset, unseen, world, request.seed))
@@ -470,8 +487,7 @@ def _save_model(loop: Loop, method: str, path: Path, dataset: Dataset, more: Map
         "precision": str(loop.learner.precision).removeprefix("torch."), "machine": loop.facts["machine"],
         "skipped_steps": loop.guard.skipped, "limner": __version__, **more,
     }  # fmt: skip
-    if "init" in loop.facts:
-        training["init"] = loop.facts["init"]
+    training |= {name: loop.facts[name] for name in ("init", "measure") if name in loop.facts}
     facts = {"data": loop.facts["data"], "training": training}
     with loop.learner.average.applied(loop.learner.method) as averaged:
         save_model(path, averaged, method, {**facts, "card": card(catalog.head(method), dataset.manifest, training)})
