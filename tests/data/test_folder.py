@@ -12,6 +12,7 @@ from PIL import Image
 from limner.core.errors import DataError, UsageError
 from limner.core.events import Note, Progress, Warned
 from limner.data import folder as module
+from limner.data.images import decode, jpeg_decoder
 from limner.data.pack import open_pack
 from limner.data.sources import open_data
 
@@ -188,6 +189,22 @@ def test_packs_are_the_same_bytes_whatever_the_order_of_the_disk(pets, tmp_path,
     monkeypatch.setattr(module, "_cores", lambda: 5)
     drain(open_data(str(tmp_path / "elsewhere" / "pets"), size=16))
     assert {path.name: path.read_bytes() for path in _pack(cache).iterdir()} == first
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_jpegs_are_the_same_bytes_with_any_number_of_workers(tmp_path, fill, drain, encode, monkeypatch, cores):
+    fill(tmp_path, {f"{i:02}.jpg": (40 + i, 90 - i) for i in range(12)})
+    monkeypatch.setattr(module, "_cores", lambda: cores)
+    _, dataset = drain(open_data(str(tmp_path), size=16))
+    expected = [decode((tmp_path / f"{i:02}.jpg").read_bytes(), size=(16, 16)) for i in range(12)]
+    assert (np.asarray(dataset.samples) == np.stack(expected)).all()
+
+
+def test_the_decoder_of_jpegs_is_recorded_and_that_of_others_is_not(tmp_path, fill, drain):
+    fill(tmp_path / "a", {"1.jpg": (8, 8), "2.png": (8, 8)})
+    fill(tmp_path / "b", {"1.png": (8, 8), "2.png": (8, 8)})
+    assert drain(open_data(str(tmp_path / "a")))[1].manifest.decoder == jpeg_decoder()
+    assert drain(open_data(str(tmp_path / "b")))[1].manifest.decoder == ""
 
 
 def _archives(pets, tmp_path):

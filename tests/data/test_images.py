@@ -1,11 +1,13 @@
 import io
 import json
+import re
 import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from limner.data.images import (
     fitted,
     grid,
     inspect,
+    jpeg_decoder,
     read_recipe,
     save_animation,
     save_picture,
@@ -62,6 +65,25 @@ def test_jpeg_comes_back_nearly(encode):
     picture = decode(encode(np.ascontiguousarray(smooth), "JPEG", quality=95))
     assert picture.shape == (3, 64, 64)
     assert np.abs(picture.astype(int) - smooth.transpose(2, 0, 1)).max() < 8
+
+
+KINDS = {
+    "444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"subsampling": 2}, "worst": {"quality": 1},
+    "progressive": {"progressive": True}, "restarts": {"restart_marker_blocks": 3}, "rgb": {"keep_rgb": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_jpeg_has_the_pixels_that_another_decoder_gives(encode, kind):
+    photo = Image.fromarray(NOISE).resize((203, 157), Image.Resampling.BICUBIC)
+    for picture in (photo, (33, 47), (1, 1), (7, 9)):
+        data = encode(picture, "JPEG", **KINDS[kind])
+        assert inspect(data).jpeg
+        assert (decode(data) == simplejpeg.decode_jpeg(data).transpose(2, 0, 1)).all()
+
+
+def test_what_decodes_jpegs_is_said():
+    assert re.fullmatch(r"Pillow \d+\.\d+\.\d+, libjpeg(-turbo \d+\.\d+\.\d+| \d+\.\d+)", jpeg_decoder())
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "GIF"])

@@ -46,6 +46,8 @@ class Manifest(Settings):
     """Class names in the order of the labels; none where there are no labels."""
     fit: str = ""
     """How pictures were brought to the size: crop, pad or stretch; empty where they were left as they are."""
+    decoder: str = ""
+    """What decoded JPEGs, with versions: another may round otherwise. Empty where there were none."""
     skipped: int = Field(default=0, ge=0)
     """Files that were left out; files.jsonl says why."""
     licence: str = ""

@@ -19,7 +19,7 @@ from limner.core.errors import DataError
 from limner.core.events import Event, Note, Progress, Warned
 from limner.data.collection import BROKEN, LARGEST, Collection, Member, Opener, shown
 from limner.data.dataset import Manifest
-from limner.data.images import EXTENSIONS, PIXELS, Fit, Header, ImageProblem, decode, inspect
+from limner.data.images import EXTENSIONS, PIXELS, Fit, Header, ImageProblem, decode, inspect, jpeg_decoder
 from limner.data.pack import FILES, SAMPLES, seal
 
 Split = Literal["train", "test"]
@@ -109,6 +109,7 @@ def pack_pictures(
         source=f"the {collection.kind} {shown(collection.path.resolve().name)}",
         classes=classes,
         fit=choices.fit if choices.size else "",
+        decoder=jpeg_decoder() if any(pictures[i].header.jpeg for i in kept) else "",
         skipped=len(left_out),
         licence=choices.licence,
         attribution=choices.attribution,

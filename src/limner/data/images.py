@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+import PIL
 from numpy.typing import ArrayLike
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
 from limner.core.errors import DataError
 from limner.core.files import atomic
@@ -58,12 +59,14 @@ class Header:
     width, height  in px, as it is meant to be seen (EXIF orientation applied)
     colour         false for grey
     oddities       what is unusual about it, and what is done about it
+    jpeg           whether it is a JPEG, whose pixels depend on who decodes them (see `jpeg_decoder`)
     """
 
     width: int
     height: int
     colour: bool
     oddities: tuple[str, ...] = ()
+    jpeg: bool = False
 
 
 def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProblem:
@@ -81,7 +84,8 @@ def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProbl
                 width, height = image.size
                 if _orientation(image) >= 5:
                     width, height = height, width
-                return Header(width, height, _is_colour(image), tuple(_oddities(image)))
+                jpeg = image.format in ("JPEG", "MPO")
+                return Header(width, height, _is_colour(image), tuple(_oddities(image)), jpeg)
         except Exception as error:
             return _explained(error, stream)
 
@@ -155,19 +159,25 @@ def to_array(image: Image.Image, channels: int | None = None) -> np.ndarray:
     return planes
 
 
+def jpeg_decoder() -> str:
+    """What decodes JPEGs here, e.g. 'Pillow 13.0.0, libjpeg-turbo 3.2.0'."""
+    turbo = features.version_feature("libjpeg_turbo")
+    return f"Pillow {PIL.__version__}, " + (f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}")
+
+
 def _upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     """The decoded picture as L or RGB, turned as its EXIF says."""
     turn = _TURNS.get(_orientation(image))
     if size is not None and image.format == "JPEG":
         # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the wanted size is kept.
         image.draft(None, (2 * max(size), 2 * max(size)))
-    image.load()
     plain = _plain(image)
     return plain.transpose(turn) if turn is not None else plain
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Any mode as L or RGB."""
+    """Any mode, decoded, as L or RGB."""
+    image.load()
     if image.mode in ("L", "RGB") and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16"):
