@@ -35,6 +35,7 @@ Pair = tuple[int, int]
 Padding = int | Pair | Literal["same"]
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
+_times: ContextVar[float] = ContextVar("times", default=1.0)
 
 
 @contextmanager
@@ -45,6 +46,17 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _plain.reset(token)
+
+
+@contextmanager
+def as_if(times: float) -> Iterator[None]:
+    """In this context a batch is served by the form that suits one so many times larger, so that small steps tell
+    what large ones cost."""
+    token = _times.set(times)
+    try:
+        yield
+    finally:
+        _times.reset(token)
 
 
 def quick(x: Tensor) -> bool:
@@ -244,7 +256,7 @@ def _in_parts(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None, g: Geo
     return torch.cat([form(part, weight, bias, g) for part in x.split(512)])
 
 
-def _pays(g: Geometry, batch: int, small: int, big: int) -> bool:
+def _pays(g: Geometry, batch: float, small: int, big: int) -> bool:
     """Whether frequencies beat PyTorch's own convolution, by counting multiplications for each sample.
 
     small, big   channels of each side
@@ -270,7 +282,7 @@ def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: 
         return None
     if big == 1 and small >= 16:
         return forms[1]
-    return forms[0] if _pays(g, len(x), small, big) else None
+    return forms[0] if _pays(g, len(x) * _times.get(), small, big) else None
 
 
 class Conv2d(nn.Conv2d):

@@ -17,7 +17,7 @@ from pydantic import Field
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
 from limner.core.errors import DataError, LimnerError, ModelError, UsageError, missing_extra, nearest
-from limner.core.events import Event, Finished, Note, Saved, Warned
+from limner.core.events import Event, Finished, Note, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from limner.data.dataset import Dataset
     from limner.tasks.generate import Generate
     from limner.training.checkpoint import Checkpoint
+    from limner.training.cost import Need
     from limner.training.loop import Loop
     from limner.training.world import World
     from limner.training.wrap import Wrap
@@ -85,10 +86,12 @@ class Train(Settings):
     """Replace a run that stands in --out."""
     resume: Path | None = None
     """Go on with an interrupted run: its folder."""
+    dry_run: bool = False
+    """Say what the run would take, in time and memory, and stop: a few steps are timed, and nothing is written."""
 
 
 _ASIDE, _ASIDE_MOST = 0.1, 1000  # the share of the data, and the most, that ADA sets aside where there is no test part
-_NOT_OF_THE_RUN = {"resume", "force", "out"}
+_NOT_OF_THE_RUN = {"resume", "force", "out", "dry_run"}
 _OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors")
 _OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
                 "tensorboard": r"events\.out\.tfevents\..*"}  # fmt: skip
@@ -217,6 +220,10 @@ def _train(method: str, request: Train, config: Mapping[str, Any], new_data: boo
     # Of several processes one tells what all do.
     dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
     with join(request.device) as world:
+        if request.dry_run:
+            told = _dry_run(method, request, config, dataset, unseen, world)
+            yield from told if world.first else _silent(told)
+            return
         if not world.first:
             where = request.out or Path()
             yield from _silent(_in_folder(method, request, config, dataset, unseen, world, where, new_data))
@@ -277,7 +284,7 @@ def _in_folder(
 ) -> Iterator[Event]:
     from limner import features
     from limner.metrics.figures import suited
-    from limner.training import checkpoint
+    from limner.training import checkpoint, cost
     from limner.training.world import pick_precision
 
     precision = pick_precision(request.precision, world.device)
@@ -314,6 +321,9 @@ def _in_folder(
     if world.first:
         _check_space(folder, weights, request.keep)
         loop.log.add("start", step=loop.step, steps=loop.plan.steps, limner=__version__, precision=name, **loop.facts)
+    free = cost.room(world.device)
+    if free is not None and (lack := _lack(loop, _need(loop), free)):
+        yield Warned(": ".join(lack))
     tell = _tensorboard(folder) if request.tensorboard and world.first else None
     for event in loop.run():
         if tell is not None:
@@ -336,6 +346,89 @@ def _in_folder(
             f"limner show {final}",
         ),
     )  # fmt: skip
+
+
+def _dry_run(
+    method: str,
+    request: Train,
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    unseen: Dataset | None,
+    world: World,
+) -> Iterator[Event]:
+    """What the run would take: weights, time by a few real steps, memory by small ones."""
+    from limner.training import cost
+
+    quiet = request.model_copy(update={"evaluate_every": 0})
+    loop = _loop(method, quiet, config, dataset, unseen, world, Path(), None)
+    learner, plan = loop.learner, loop.plan
+    before, free, wanted = cost.peak(world.device), cost.room(world.device), _need(loop)
+    each = {name: sum(p.numel() for p in weights) for name, weights in learner.players.items()}
+    weights = sum(p.numel() for p in learner.method.parameters())
+    needed = wanted.bytes(plan.batch // world.size, plan.accumulate)
+    lack = None if free is None else _lack(loop, wanted, free)
+    values: dict[str, Any] = {
+        "weights": weights, "steps": plan.steps, "step_mb": round(needed / 1e6), "fits": lack is None,
+    }  # fmt: skip
+    precision = str(learner.precision).removeprefix("torch.")
+    among = ", ".join(f"{name} {count:,}" for name, count in each.items())
+    rows = [
+        ("data", dataset.manifest.describe()),
+        ("weights", f"{among}; {weights:,} in all"),
+        ("the run", f"{plan.steps:,} steps of {plan.reads:,}, {plan.steps * plan.reads / len(dataset):.3g} epochs"),
+        ("computed", f"on {world.device.type} in {precision}, {_threads(world)}"),
+    ]
+    if lack is None:
+        seconds = cost.pace(loop.try_step)
+        values |= {"seconds_a_step": round(seconds, 4), "seconds": round(seconds * plan.steps)}
+        values["peak_mb"] = round(cost.peak(world.device) / 1e6)
+        rows += [
+            ("a step", f"{1e3 * seconds:,.0f} ms, {plan.reads / seconds:,.0f} images/s (median of 3)"),
+            ("all steps", f"about {_hours(seconds * plan.steps)}, without previews and evaluations"),
+        ]
+    else:
+        yield Warned(": ".join(lack))
+        values["peak_mb"] = round((before + needed) / 1e6)
+    there = "" if free is None else f"; {free / 1e9:,.1f} GB were free"
+    kind = "about" if lack else "measured:"
+    rows += [
+        ("memory", f"{kind} {values['peak_mb']:,} MB at the peak, {needed / 1e6:,.0f} MB of it for a step{there}"),
+        ("files", f"about {weights * 16 * (plan.keep + 2) / 1e6:,.0f} MB of checkpoints"),
+    ]
+    yield Table(f"limner train {method}, were it begun", ("", ""), tuple(rows))
+    yield Finished("dry run", values)
+
+
+def _threads(world: World) -> str:
+    import torch
+
+    return f"{torch.get_num_threads()} threads" + (f" in {world.size} processes each" if world.size > 1 else "")
+
+
+def _hours(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _need(loop: Loop) -> Need:
+    """Memory of one of the loop's steps, in this process."""
+    import numpy as np
+
+    from limner.training import cost
+
+    plan, data = loop.plan, loop.dataset
+    share = plan.batch // loop.learner.world.size
+    return cost.need(loop.learner, share, plan.batches, lambda count: data.take(np.arange(count) % len(data)))
+
+
+def _lack(loop: Loop, wanted: Need, free: float) -> tuple[str, str] | None:
+    """What is said where a step has no room."""
+    from limner.training import cost
+
+    plan, learner = loop.plan, loop.learner
+    return cost.advice(wanted, plan.batch // learner.world.size, plan.accumulate, free, learner.method.batchwise)
 
 
 def _loop(

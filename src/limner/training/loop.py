@@ -178,6 +178,11 @@ class Loop:
                         interrupt.number or 2,
                     )
 
+    def try_step(self, number: int) -> None:
+        """Take the step of this number, to see how long it takes; the run can't be gone on with."""
+        self.step = number
+        self.learner.step(number, self._parts(), number * self.plan.reads)
+
     def _parts(self) -> list[Batch]:
         """This process's micro-batches of the joined batch."""
         plan, world = self.plan, self.learner.world
