@@ -50,12 +50,28 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("case", list(cases()), ids=str)
 
 
+@pytest.fixture(scope="session")
+def every_case():
+    """All cases of the catalogue."""
+    return list(cases())
+
+
 @pytest.fixture
 def pack(case, tmp_path):
     """A pack of 20 pictures of the case's signal: so few that 12 steps of 8 cross four epoch borders."""
+    return write(case, tmp_path / "pack")
+
+
+@pytest.fixture(scope="session")
+def packs(every_case, tmp_path_factory):
+    """For each method such a pack, of its first case: method → (case, pack)."""
+    folder = tmp_path_factory.mktemp("packs")
+    return {case.name: (case, write(case, folder / case.name)) for case in reversed(every_case)}
+
+
+def write(case, folder):
     random = np.random.default_rng(1)
-    folder = tmp_path / "pack"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)
     labels = np.arange(20) % case.signal.classes if case.signal.classes else None
     about = {"name": "noise", "split": "train", "source": "a test", "classes": tuple("abc"[: case.signal.classes])}

@@ -1,7 +1,13 @@
 """Contracts that every method of the catalogue keeps. A new method file is tested by them as it is."""
 
 import copy
+import json
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +21,7 @@ from limner.core.random import generator
 from limner.core.tensorfile import read_tensors
 from limner.models.model import Model, build, load, save_model
 from limner.models.onnx import moved
+from limner.operations.show import Show, show
 from limner.training.average import Average
 from limner.training.learner import Learner
 from limner.training.world import World
@@ -43,11 +50,14 @@ def moves(method, data):
     return [turn for move in method.step(data) for turn in (move if isinstance(move, tuple) else (move,))]
 
 
+def choices(case, pack, folder):
+    return {
+        "data": str(pack), "steps": 12, "out": folder, "threads": 1, "checkpoint_every": 1, "keep": 20, **case.config,
+    }  # fmt: skip
+
+
 def trained(case, pack, folder, **more):
-    events = list(limner.train(case.name, **{
-        "data": str(pack), "steps": 12, "out": folder, "threads": 1, "checkpoint_every": 1, "keep": 20,
-        **case.config, **more,
-    }))  # fmt: skip
+    events = list(limner.train(case.name, **{**choices(case, pack, folder), **more}))
     assert isinstance(events[-1], Finished)
     return events
 
@@ -103,30 +113,21 @@ def test_a_step_yields_finite_losses_one_a_sample(case):
 
 
 def test_a_turn_moves_its_player_only(case):
-    taught = learner(case)
-    order = [player for turns in _walk(taught, case) for player in turns]
-    assert set(order) == set(taught.players)
+    """Looked at around the learner's own moves, after the gradients that it took itself."""
+    taught, movers = learner(case), []
+    move = taught._move
 
+    def watched(player, index):
+        before = copy.deepcopy(dict(taught.method.named_parameters()))
+        move(player, index)
+        now = dict(taught.method.named_parameters())
+        moved = {name for name, old in before.items() if not torch.equal(old, now[name])}
+        assert moved and all(name.startswith(f"{player}.") for name in moved), player
+        movers.append(player)
 
-def _walk(taught, case):
-    """Walk a step by hand, checking after each move that nothing but its players changed."""
-    method = taught.method.train()
-    walk = method.step(batch(case, method))
-    while True:
-        before = {name: copy.deepcopy(dict(method.get_submodule(name).named_parameters())) for name in taught.players}
-        turns = taught._next(walk)
-        if not turns:
-            return
-        for turn in turns:
-            turn.loss.mean().backward(inputs=taught.players[turn.player], retain_graph=True)
-        for turn in turns:
-            taught._move(turn.player, 0)
-        movers = {turn.player for turn in turns}
-        for name, old in before.items():
-            now = dict(method.get_submodule(name).named_parameters())
-            moved = any(not torch.equal(old[key], now[key]) for key in old)
-            assert moved == (name in movers), name
-        yield sorted(movers)
+    taught._move = watched
+    assert taught.step(0, [batch(case, taught.method)], 0)["skipped"] == 0
+    assert set(movers) == set(taught.players)
 
 
 def test_same_seed_same_weights(case, pack, tmp_path):
@@ -185,3 +186,70 @@ def test_interrupted_and_resumed_equals_never_stopped(case, pack, tmp_path, stop
     same(weights(tmp_path / "whole"), weights(folder))
     last = "checkpoints/step-00000012.safetensors"
     same(*(read_tensors(root / last, "checkpoint")[1] for root in (tmp_path / "whole", folder)))
+
+
+@pytest.fixture(scope="module")
+def killed(packs, tmp_path_factory):
+    """One process that parts into one for each method, which is killed; the folder of the runs."""
+    folder = tmp_path_factory.mktemp("killed")
+    runs = [[name, choices(case, pack, str(folder / name))] for name, (case, pack) in packs.items()]
+    assert run("killed.py", [], json.dumps(runs)).split() == [str(signal.SIGKILL.value)] * len(runs)
+    return folder
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes part by fork")
+@pytest.mark.parametrize("name", catalog.names())
+def test_killed_and_resumed_equals_never_stopped(name, packs, killed, tmp_path):
+    folder, (case, pack) = killed / name, packs[name]
+    saved = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
+    assert saved[-1] == "step-00000006.safetensors"
+    list(limner.train(resume=folder))
+    trained(case, pack, tmp_path / "whole")
+    same(weights(tmp_path / "whole"), weights(folder))
+
+
+@pytest.fixture(scope="module")
+def shared(every_case, tmp_path_factory):
+    """What each case says of two processes that share its batches (see shared.py)."""
+    asked = json.dumps([[case.name, case.config, case.signal.model_dump()] for case in every_case])
+    meeting = str(tmp_path_factory.mktemp("shared") / "meeting")
+    with started("shared.py", ["1", meeting]) as other:
+        other.stdin.write(asked)
+        other.stdin.close()
+        said = run("shared.py", ["0", meeting], asked).splitlines()
+    return {str(case): json.loads(line) for case, line in zip(every_case, said, strict=True)}
+
+
+def test_two_processes_make_what_one_makes_or_are_refused(case, shared):
+    found = shared[str(case)]
+    if isinstance(found, str):
+        assert catalog.method(case.name).batchwise
+        assert found == "this method compares the samples of a batch, so processes cannot share one"
+    else:
+        assert found < 1e-9
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_the_expected_command_is_one(name):
+    """What `limner show METHOD` proposes next can be typed."""
+    from limner.cli.main import _events
+
+    *_, done = show(Show(thing=name))
+    for line in done.next:
+        command, *words = shlex.split(line)
+        assert command == "limner"
+        if "--help" not in words:
+            _events(words)
+
+
+def started(script, arguments):
+    env = {**os.environ, "PYTHONPATH": str(Path(limner.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).parent / script), *arguments]
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def run(script, arguments, told):
+    process = started(script, arguments)
+    said, _ = process.communicate(told, timeout=60 + 20 * len(catalog.names()))
+    assert process.returncode == 0
+    return said

@@ -140,3 +140,16 @@ def test_things_that_are_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("words")
     with pytest.raises(LimnerError, match="is not a limner model"):
         shown(tmp_path / "x")
+
+
+def test_what_may_not_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, *more: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (tmp_path / "a").write_text("words")
+    for name, thing in (("open", tmp_path / "a"), ("is_file", tmp_path / "a"), ("is_dir", tmp_path / "a"),
+                        ("iterdir", tmp_path)):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(type(tmp_path), name, denied)
+            with pytest.raises(LimnerError, match=f"cannot read {thing}: permission denied"):
+                shown(thing)

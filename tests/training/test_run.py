@@ -1,13 +1,17 @@
 """Whole runs: killed, interrupted, damaged, doubled, full disks."""
 
 import errno
+import itertools
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +19,11 @@ import torch
 
 import limner
 from limner.core.errors import LimnerError, UsageError
-from limner.core.events import Epoch, Finished, Saved, Warned
+from limner.core.events import Epoch, Finished, Progress, Saved, Warned
 from limner.core.tensorfile import read_tensors
 from limner.training import checkpoint
 from limner.training.guard import Diverged
+from limner.training.interrupt import Interrupted
 from limner.training.log import read_log
 
 TINY = {"data": "ring", "batch": 20, "width": 4, "latent": 2, "threads": 1}
@@ -38,7 +43,7 @@ def same(a, b):
 
 
 def started(folder, **more):
-    """The same run in a process of its own, once it has written its first checkpoint."""
+    """The same run in a process of its own, once it has written its first checkpoint after the start's."""
     choices = {**TINY, "out": str(folder), **more}
     code = (
         "import sys, limner\nfrom limner.core.errors import LimnerError\n"
@@ -48,7 +53,7 @@ def started(folder, **more):
     env = {**os.environ, "PYTHONPATH": SRC, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not checkpoint.newest_first(folder / "checkpoints") and time.monotonic() < deadline:
+    while len(checkpoint.newest_first(folder / "checkpoints")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, "the run ended before it could be disturbed"
     return process
@@ -108,14 +113,73 @@ def test_five_resumes_in_a_chain_equal_never_stopped(tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
 
 
-def test_named_changes_are_listed_and_data_that_changed_are_refused(tmp_path):
+def test_named_changes_are_listed(tmp_path):
     run(tmp_path / "a", steps=5)
     events = list(limner.train(resume=tmp_path / "a", steps=9))
     assert "changed on resume: steps: 5 → 9" in [getattr(event, "text", "") for event in events]
-    settings = tmp_path / "a" / "settings.json"
-    settings.write_text(settings.read_text().replace('"ring"', '"grid"'))
-    with pytest.raises(UsageError, match=r"the data are not those that the run began with \(name: was ring, is grid"):
-        list(limner.train(resume=tmp_path / "a", steps=12))
+
+
+def test_data_that_changed_are_refused_unless_others_are_named(tmp_path):
+    from limner.data.pack import write_pack
+
+    def packed(name, seed):
+        (tmp_path / name).mkdir(exist_ok=True)
+        samples = np.random.default_rng(seed).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+        write_pack(tmp_path / name, samples, None, name=name, source="a test")
+        return str(tmp_path / name)
+
+    run(tmp_path / "a", data=packed("one", 1), steps=3)
+    packed("one", 2)
+    with pytest.raises(UsageError, match=r"the data are not those that the run began with \(sha256: was"):
+        list(limner.train(resume=tmp_path / "a", steps=5))
+    list(limner.train(resume=tmp_path / "a", steps=5, data=packed("two", 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("batch", 40, "batch: 20 → 40"), ("data", "grid", "data: ring → grid")],
+)
+def test_settings_that_were_edited_are_refused_unless_they_are_named(tmp_path, name, value, said):
+    run(tmp_path / "a", steps=5)
+    path = tmp_path / "a" / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    log = (tmp_path / "a" / "log.jsonl").read_text()
+    with pytest.raises(UsageError, match=rf"is not what the run was trained with \({re.escape(said)}\)"):
+        list(limner.train(resume=tmp_path / "a", steps=9))
+    assert (tmp_path / "a" / "log.jsonl").read_text() == log
+    events = list(limner.train("gan", resume=tmp_path / "a", steps=9, **{name: value}))
+    assert f"changed on resume: {said}" in [getattr(event, "text", "") for event in events]
+
+
+def test_a_change_within_a_player_is_told_by_its_name(tmp_path):
+    run(tmp_path / "a", steps=5)
+    events = list(limner.train("gan", resume=tmp_path / "a", generator={"lr": 1e-5}))
+    changed = [event.text for event in events if getattr(event, "text", "").startswith("changed")]
+    assert changed == ["changed on resume: generator.lr: 0.0002 → 1e-05"]
+    again = list(limner.train(resume=tmp_path / "a"))
+    assert not [event for event in again if getattr(event, "text", "").startswith("changed")]
+
+
+def test_another_machine_is_told_on_resume(tmp_path):
+    run(tmp_path / "a", steps=5)
+    events = list(limner.train(resume=tmp_path / "a", steps=9, threads=2, precision="bf16"))
+    assert [event.text for event in events if isinstance(event, Warned)] == [
+        "the results will differ in their last digits from those of one go (threads 1 → 2, "
+        "precision float32 → bfloat16)"
+    ]
+
+
+def test_settings_repeat_a_run_when_defaults_change(tmp_path):
+    """Every setting that was in force is written down, those that nobody chose included."""
+    from limner.core import catalog
+    from limner.operations.train import Train
+
+    run(tmp_path / "a", steps=3, data="digits", method="dcgan")
+    stored = json.loads((tmp_path / "a" / "settings.json").read_text())
+    assert stored["variant"] == "paper"
+    assert stored["generator"]["lr"] == 2e-4, "the rate that belongs to the variant, not the class's default"
+    every = Train.model_fields.keys() | catalog.head("dcgan").Config.model_fields.keys()
+    assert stored.keys() == every - {"resume", "force", "out"} | {"method"}
 
 
 def test_another_network_does_not_fit_the_checkpoint(tmp_path):
@@ -167,27 +231,189 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path):
         run(tmp_path / "a", batch=200_000)
 
 
-def test_broken_numbers_are_skipped_then_rolled_back_then_stopped(tmp_path, monkeypatch):
-    """From step 12 on the samples are not numbers: three skips, twice back to a checkpoint, then a sentence."""
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 200_000}, {"method": "dcgan"}, {"method": "dcgan", "data": "digits", "size": 9},
+     {"method": "dcgan", "data": "digits", "accumulate": 2}, {"precision": "bf16", "device": "cuda"}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_refused_leaves_no_folder_and_clears_none(tmp_path, monkeypatch, wrong):
+    if wrong.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UsageError):
+        run(tmp_path / "a", **wrong)
+    with pytest.raises(UsageError):
+        list(limner.train(**{"method": "gan", **TINY, **wrong}))
+    assert not (tmp_path / "a").exists() and not (tmp_path / "runs").exists()
+    run(tmp_path / "b", steps=2)
+    with pytest.raises(UsageError):
+        run(tmp_path / "b", force=True, **wrong)
+    assert (tmp_path / "b" / "model.safetensors").exists()
+
+
+def test_no_tensorboard_no_space_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(LimnerError, match="this needs TensorBoard, which is not installed"):
+        run(tmp_path / "deep" / "a", tensorboard=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(LimnerError, match=rf"{tmp_path} has 0 MB free, and the run's checkpoints need about"):
+        run(tmp_path / "deep" / "a")
+    assert not (tmp_path / "deep").exists()
+
+
+def breaking(monkeypatch, *calls):
+    """Make the samples of these batches (counted from 1) something that is no number."""
     from limner.data.dataset import Dataset
 
-    take, calls = Dataset.take, []
+    take, count = Dataset.take, itertools.count()  # the first choice is the diversity watch's
 
     def broken(self, indices):
-        calls.append(len(indices))
         batch = take(self, indices)
-        return {"x": batch["x"] * np.nan} if len(calls) > 12 else batch
+        return {"x": batch["x"] * np.nan} if next(count) in calls else batch
 
     monkeypatch.setattr(Dataset, "take", broken)
+
+
+def test_broken_numbers_are_skipped_then_rolled_back_then_stopped(tmp_path, monkeypatch):
+    """From step 12 on the samples are not numbers: three skips, twice back to a checkpoint, then a sentence."""
+    breaking(monkeypatch, *range(12, 100))
     events = []
-    with pytest.raises(Diverged, match="did not help"):
+    with pytest.raises(Diverged, match="did not help") as caught:
         events.extend(limner.train("gan", **TINY, out=tmp_path / "a", steps=100, checkpoint_every=5))
     back = [event.text for event in events if isinstance(event, Warned)]
     assert len(back) == 2
     assert "went back to the weights of step 10 with the learning rates × 0.5" in back[0]
     assert "× 0.25" in back[1]
-    state = read_tensors(checkpoint.newest_first(tmp_path / "a" / "checkpoints")[0], "checkpoint")[1]
+    newest = checkpoint.newest_first(tmp_path / "a" / "checkpoints")[0]
+    state = read_tensors(newest, "checkpoint")[1]
     assert all(torch.isfinite(value).all() for value in state.values())
+    healthy = checkpoint.load_newest(tmp_path / "a" / "checkpoints", healthy=True)[0]
+    assert caught.value.message.endswith(f"; the last healthy checkpoint is {healthy.path}")
+    assert f"limner train --resume {tmp_path / 'a'} --generator.lr 2e-05 --discriminator.lr 2e-05" in caught.value.hint
+    assert read_log(tmp_path / "a" / "log.jsonl")[-1] == {"event": "guard", "step": 20, "action": "stop"}
+
+
+def test_the_last_sentence_names_the_best_model(tmp_path, monkeypatch):
+    run(tmp_path / "a", steps=100, batch=1000, evaluate_every=0.5)
+    breaking(monkeypatch, *range(100))
+    with pytest.raises(Diverged) as caught:
+        list(limner.train(resume=tmp_path / "a", steps=200))
+    assert f"; the best model is {tmp_path / 'a' / 'checkpoints' / 'best.safetensors'}" in caught.value.message
+
+
+def test_before_the_first_checkpoint_the_start_is_gone_back_to(tmp_path, monkeypatch):
+    breaking(monkeypatch, 4, 5, 6)
+    events = run(tmp_path / "a", steps=20)
+    [back] = [event.text for event in events if isinstance(event, Warned)]
+    assert "step 6: losses were not finite, so training went back to the weights of step 0" in back
+
+
+def test_a_step_that_leads_back_is_counted_and_the_last_one_is_finished(tmp_path, monkeypatch):
+    """Steps 18 to 20 of 20 break: the last of them leads back, and still is the run's end."""
+    breaking(monkeypatch, 18, 19, 20)
+    events = run(tmp_path / "a", steps=20, checkpoint_every=5)
+    assert events[-1].values["images"] == 20 * TINY["batch"]
+    assert (tmp_path / "a" / "checkpoints" / "step-00000020.safetensors").exists()
+    assert [event.path.name for event in events if isinstance(event, Saved) and event.what == "grid"] == [
+        "step-000020.png"
+    ]
+
+
+def test_guard_best_score_and_the_epoch_s_means_survive_a_resume(tmp_path, monkeypatch):
+    """Ten steps are an epoch; the run stops at step 25, after a broken step, amid the third."""
+    choices = {"batch": 10_000, "evaluate_every": 1, "checkpoint_every": 25}
+    breaking(monkeypatch, 23)
+    run(tmp_path / "whole", steps=40, **choices)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    breaking(monkeypatch, 23)
+    for event in limner.train("gan", **{**TINY, **choices}, steps=40, out=tmp_path / "part"):
+        if isinstance(event, Saved) and event.path.name == "step-00000025.safetensors":
+            break
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    # A best score out of a worse time, so that losing it would show.
+    list(limner.train(resume=tmp_path / "part"))
+    headers = [read_tensors(tmp_path / name / "checkpoints" / "step-00000040.safetensors", "checkpoint")[0]
+               for name in ("whole", "part")]  # fmt: skip
+    for key in ("guard", "best", "epoch_sums", "seen", "due"):
+        assert headers[0][key] == headers[1][key], key
+    assert headers[0]["guard"]["skipped"] == 1
+    logs = [[line for line in read_log(tmp_path / name / "log.jsonl") if line["event"] in ("epoch", "evaluation")]
+            for name in ("whole", "part")]  # fmt: skip
+    assert logs[0] == logs[1]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
+
+
+def test_whoever_stops_listening_leaves_a_checkpoint(tmp_path):
+    run(tmp_path / "whole", steps=30)
+    for event in limner.train("gan", **TINY, steps=30, out=tmp_path / "part"):
+        if isinstance(event, Progress) and event.done:
+            break
+    newest = checkpoint.newest_first(tmp_path / "part" / "checkpoints")[0]
+    assert newest.name == f"step-{event.done:08d}.safetensors"
+    list(limner.train(resume=tmp_path / "part"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
+
+
+def test_a_signal_in_an_evaluation_leaves_at_once_and_it_is_made_up_for(tmp_path, monkeypatch):
+    """Sampling for the evaluation of step 10 would take a minute: the signal comes in the first of its layers."""
+    from limner.methods.gan import GAN
+
+    generate, calls = GAN.generate, []
+
+    def slow(self, z, label=None):
+        if len(z) == 250:
+            calls.append(len(z))
+            os.kill(os.getpid(), signal.SIGINT)
+        return generate(self, z, label)
+
+    choices = {"steps": 20, "batch": 10_000, "evaluate_every": 1}
+    run(tmp_path / "whole", **choices)
+    monkeypatch.setattr(GAN, "generate", slow)
+    with pytest.raises(Interrupted, match="stopped at step 10 of 20"):
+        run(tmp_path / "part", **choices)
+    assert len(calls) == 1
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert "evaluation" not in [line["event"] for line in read_log(tmp_path / "part" / "log.jsonl")]
+    list(limner.train(resume=tmp_path / "part"))
+    found = [[line for line in read_log(tmp_path / name / "log.jsonl") if line["event"] == "evaluation"]
+             for name in ("whole", "part")]  # fmt: skip
+    assert [line["step"] for line in found[1]] == [10, 20]
+    assert found[0] == found[1]
+
+
+def test_a_signal_in_the_last_evaluation_is_made_up_for_too(tmp_path, monkeypatch):
+    from limner.methods.gan import GAN
+
+    generate = GAN.generate
+
+    def slow(self, z, label=None):
+        if len(z) == 250:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return generate(self, z, label)
+
+    monkeypatch.setattr(GAN, "generate", slow)
+    with pytest.raises(Interrupted, match="stopped at step 10 of 10") as caught:
+        run(tmp_path / "a", steps=10, batch=10_000, evaluate_every=1)
+    assert caught.value.exit_code == 143
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    events = list(limner.train(resume=tmp_path / "a"))
+    assert (tmp_path / "a" / "checkpoints" / "best.safetensors").exists()
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
+    before = torch.get_rng_state(), torch.get_num_threads(), dict(os.environ)
+    run(tmp_path / "a", steps=3, threads=2, deterministic=True)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert dict(os.environ) == before[2]
+    limner.load(tmp_path / "a" / "model.safetensors")
+    assert torch.equal(torch.get_rng_state(), before[0])
 
 
 def test_a_run_explains_itself(tmp_path):
@@ -256,7 +482,7 @@ def test_with_every_checkpoint_damaged_nothing_starts_over(tmp_path):
     run(tmp_path / "a", steps=10, checkpoint_every=5)
     for path in checkpoint.newest_first(tmp_path / "a" / "checkpoints"):
         path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(LimnerError, match=r"none of the 2 checkpoints of .* is whole"):
+    with pytest.raises(LimnerError, match=r"none of the 3 checkpoints of .* is whole"):
         list(limner.train(resume=tmp_path / "a"))
 
 

@@ -82,11 +82,14 @@ class Method(nn.Module, ABC):
     Its players are the child modules whose names are settings that hold an optimiser's.
     No optimiser, device, backward, precision or process appears in a method: those are the learner's.
 
+    batchwise  true where a sample's result depends on the rest of the batch by more than batch normalisation, whose
+               statistics the learner takes over all processes by itself
     averaged   the child modules whose moving average is what is left after training
     batches    how many batches of real samples a step reads; they come joined, one after the other (see `split`)
     moment     where in the run the step stands; the learner tells it
     """
 
+    batchwise: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
     batches: int = 1
 
@@ -96,11 +99,6 @@ class Method(nn.Module, ABC):
         self.signal = signal
         self.luck = Luck(0)
         self.moment = Moment()
-
-    @property
-    def batchwise(self) -> bool:
-        """Whether a sample's result depends on the rest of its batch: batch normalisation, unless a method says so."""
-        return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self.modules())
 
     @abstractmethod
     def step(self, batch: Batch) -> Iterator[Move]:

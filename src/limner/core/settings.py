@@ -41,7 +41,9 @@ def _explained(cls: type[Settings], error: ValidationError, where: str) -> Usage
     if first["type"] == "missing":
         return UsageError(f"setting '{name}' is missing{place}", f"give --{name.replace('_', '-')}")
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return UsageError(f"setting '{name}'{place}: {wanted}, not {first['input']!r}", "see --help for what it takes")
+    saw = repr(first["input"])
+    saw = saw if len(saw) <= 80 else f"{saw[:79]}…"
+    return UsageError(f"setting '{name}'{place}: {wanted}, not {saw}", "see --help for what it takes")
 
 
 def _names_at(cls: type[Settings], path: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ sentence. Nothing is ever unpickled.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from limner.core.errors import ModelError
+from limner.core.errors import LimnerError, ModelError
 from limner.core.files import atomic
 
 FORMAT = 1
@@ -23,7 +24,11 @@ FORMAT = 1
 _KEY = "limner"
 _HEADER_LIMIT = 1 << 20
 _ENTRY_LIMIT = 10_000
-_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+_DEPTH_LIMIT = 50
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
@@ -31,14 +36,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
     header  JSON values; "kind" says what the file is
     returns the SHA-256 that the header carries, as hex
-    raises  LimnerError   if the file cannot be written
+    raises  LimnerError   if the file cannot be written, or could not be read again
     """
     dense = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(tensors.items())}
     body = {"format": FORMAT, **header}
     digest = _digest(dense, body)
     text = json.dumps({**body, "sha256": digest}, sort_keys=True, separators=(",", ":"))
+    content = serialise(dense, metadata={_KEY: text})
+    length = int.from_bytes(content[:8], "little")
+    if length > _HEADER_LIMIT or len(dense) > _ENTRY_LIMIT or _depth(body) > _DEPTH_LIMIT:
+        raise LimnerError(
+            f"cannot write {path}: its header ({length:,} bytes, {len(dense):,} tensors) is more than limner would "
+            f"read ({_HEADER_LIMIT:,} bytes, {_ENTRY_LIMIT:,} tensors)"
+        )
+    if foreign := sorted({str(tensor.dtype) for tensor in dense.values() if tensor.dtype not in _DTYPES.values()}):
+        raise LimnerError(f"cannot write {path}: limner reads no tensors of {', '.join(foreign)}")
     with atomic(path) as file:
-        file.write(serialise(dense, metadata={_KEY: text}))
+        file.write(content)
     return digest
 
 
@@ -58,6 +72,8 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     header = _header(path, kind)
     try:
         tensors = parse(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except Exception as error:  # the parser's errors are of its own classes
         raise ModelError(f"{path} is damaged: {error}", "copy or download it again") from error
     stated = header.pop("sha256", "")
@@ -74,6 +90,15 @@ def load_into(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path
 
     raises ModelError   naming the first difference
     """
+    refuse_misfits(module, tensors, path)
+    module.load_state_dict(dict(tensors))
+
+
+def refuse_misfits(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Make sure that a file's keys, shapes and dtypes all equal the module's, which may be without memory.
+
+    raises ModelError   naming the first difference
+    """
     own = module.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors or name not in own:
@@ -85,19 +110,23 @@ def load_into(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path
                 f"{path} does not fit its own settings: '{name}' is {tuple(saw.shape)} {saw.dtype}, "
                 f"needed {tuple(needed.shape)} {needed.dtype}"
             )
-    module.load_state_dict(dict(tensors))
 
 
 def _header(path: Path, kind: str) -> dict[str, Any]:
     """The limner header of a file that has the size which it must have."""
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder, not a {kind} file", f"a run's {kind} is {path / 'model.safetensors'}")
-    if not path.is_file():
-        raise ModelError(f"there is no file {path}", "a run ends with RUN/model.safetensors")
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        raw = file.read(length) if len(start) == 8 and 2 <= length <= _HEADER_LIMIT else b""
+    try:
+        if path.is_dir():
+            hint = f"a run's {kind} is {path / 'model.safetensors'}"
+            raise ModelError(f"{path} is a folder, not a {kind} file", hint)
+        if not path.is_file():
+            raise ModelError(f"there is no file {path}", "a run ends with RUN/model.safetensors")
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            raw = file.read(length) if len(start) == 8 and 2 <= length <= _HEADER_LIMIT else b""
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise _unreadable(path, error) from None
     if not start:
         raise ModelError(f"{path} is empty", "copy or download it again")
     if not raw.startswith(b"{"):
@@ -112,11 +141,13 @@ def _header(path: Path, kind: str) -> dict[str, Any]:
         header = json.loads(text) if text else {}
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
         dtypes = {entry["dtype"] for entry in table.values()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        if not 0 <= end < 1 << 63 or _depth(header) > _DEPTH_LIMIT:
+            raise ValueError
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ModelError(f"{path} is damaged: its header cannot be read", "copy or download it again") from None
     if not isinstance(header, dict) or not header:
         raise ModelError(f"{path} holds weights, but limner did not write it", "train a model, or use one of limner's")
-    if not isinstance(header.get("format"), int):
+    if type(header.get("format")) is not int or not 1 <= header["format"] < 1 << 31:
         raise ModelError(f"{path} is damaged: its header has no format", "copy or download it again")
     if header["format"] > FORMAT:
         raise ModelError(
@@ -124,15 +155,29 @@ def _header(path: Path, kind: str) -> dict[str, Any]:
             "pip install --upgrade limner",
         )
     if header.get("kind") != kind:
-        raise ModelError(f"{path} is a limner {header.get('kind')}, not a {kind}")
-    if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES:
+        raise ModelError(f"{path} is a limner {str(header.get('kind'))[:40]}, not a {kind}")
+    if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES.keys():
         raise ModelError(f"{path} holds tensors that no limner {kind} has", "use only files that you trust")
-    if path.stat().st_size != 8 + length + end:
+    if size != 8 + length + end:
         raise ModelError(
-            f"{path} was cut short: it has {path.stat().st_size:,} bytes and its header promises {8 + length + end:,}",
+            f"{path} was cut short: it has {size:,} bytes and its header promises {8 + length + end:,}",
             "copy or download it again",
         )
     return header
+
+
+def _depth(value: Any) -> int:
+    """How deeply lists and mappings are nested."""
+    level, depth = [value], 0
+    while level:
+        level = [inner for outer in level if isinstance(outer, dict | list)
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)]  # fmt: skip
+        depth += 1
+    return depth
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(f"cannot read {path}: {(error.strerror or str(error)).lower()}")
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:

@@ -1,21 +1,27 @@
 """Model: what is left after training. One file with the weights, and a header that says how to build and use them."""
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from limner.core import catalog
-from limner.core.errors import UsageError
+from limner.core.errors import LimnerError, ModelError, UsageError
 from limner.core.method import Method
 from limner.core.random import normal
 from limner.core.signal import Signal
-from limner.core.tensorfile import load_into, read_header, read_tensors, write_tensors
+from limner.core.tensorfile import load_into, read_header, read_tensors, refuse_misfits, write_tensors
 from limner.models.pictures import Pictures
 from limner.tasks.generate import Generate
 
 KIND = "model"
+_HEADER = {"method": str, "config": dict, "signal": dict, "data": dict, "training": dict, "card": str, "sha256": str}
+"""What stands in a model's header."""
+_REGISTERED = 4
+"""How often a weight may be registered while a network is built: reparametrisations take it out and put parts in."""
 
 Draw = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 """Noise (N, latent), and labels (N,) or None, to samples (N, C, *size) on the CPU; see `Generate.draw`."""
@@ -96,7 +102,8 @@ def build(method: str, config: Mapping[str, Any], signal: Signal, where: str = "
     raises  UsageError   for an unknown method or setting, or a signal that does not suit
     """
     settings = catalog.settings(method).read(config, where)
-    return catalog.method(method)(settings.settle(signal), signal)
+    with torch.random.fork_rng([]):  # Fresh weights are drawn from torch's own generator, which goes on as it was.
+        return catalog.method(method)(settings.settle(signal), signal)
 
 
 def save_model(path: Path, method: Method, name: str, facts: Mapping[str, Any]) -> str:
@@ -124,9 +131,47 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     header, tensors = read_tensors(path, KIND)
-    method = build(header["method"], header["config"], Signal.read(header["signal"]), where=str(path))
+    _check(header, path)
+    signal = Signal.read(header["signal"], str(path))
+    _try_on(header, signal, tensors, path)
+    method = build(header["method"], header["config"], signal, where=str(path))
     load_into(method, tensors, path)
     return Model(path, header, method.eval())
+
+
+def _check(header: Mapping[str, Any], path: Path) -> None:
+    """A header may hold anything; what is used of it must be of the right kind."""
+    for name, kind in _HEADER.items():
+        if not isinstance(header.get(name), kind):
+            raise ModelError(f"{path} is damaged: its header has no {name}", "copy or download it again")
+
+
+def _try_on(header: Mapping[str, Any], signal: Signal, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Build the network without its memory and hold it against the file, so that no file makes limner allocate more
+    than it holds itself.
+
+    raises ModelError   if settings and weights do not fit
+    """
+    count, here = 0, threading.get_ident()
+
+    def limit(*_: object) -> None:
+        nonlocal count
+        count += threading.get_ident() == here
+        if count > _REGISTERED * len(tensors):
+            raise ModelError(f"{path} does not fit its own settings: they ask for more weights than it has")
+
+    hook = register_module_parameter_registration_hook(limit)
+    try:
+        with torch.device("meta"):
+            empty = build(header["method"], header["config"], signal, where=str(path))
+    except LimnerError:
+        raise
+    except Exception as error:  # whatever a network makes of absurd sizes
+        why = str(error).partition("\n")[0]
+        raise ModelError(f"{path} does not fit its own settings: they make no network ({why})") from error
+    finally:
+        hook.remove()
+    refuse_misfits(empty, tensors, path)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -134,4 +179,6 @@ def describe(path: Path) -> dict[str, Any]:
 
     raises ModelError   if it is no limner model
     """
-    return read_header(path, KIND)
+    header = read_header(path, KIND)
+    _check(header, path)
+    return header

@@ -61,18 +61,23 @@ def show(request: Show) -> Iterator[Event]:
            ModelError   if it is a damaged model
     """
     thing = request.thing
-    if thing in catalog.names():
-        return _method(catalog.head(thing))
-    from limner.data.builtin import BUILT_IN
+    try:
+        if thing in catalog.names():
+            yield from _method(catalog.head(thing))
+            return
+        from limner.data.builtin import BUILT_IN
 
-    if thing in BUILT_IN:
-        return _built_in(thing)
-    path = Path(thing)
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        return _picture(path) if _starts(path, _PNG) else _model(path)
-    raise UsageError(f"there is nothing called '{thing}'", nearest(thing, [*catalog.names(), *BUILT_IN]))
+        path = Path(thing)
+        if thing in BUILT_IN:
+            yield from _built_in(thing)
+        elif path.is_dir():
+            yield from _folder(path)
+        elif path.is_file():
+            yield from _picture(path) if _starts(path, _PNG) else _model(path)
+        else:
+            raise UsageError(f"there is nothing called '{thing}'", nearest(thing, [*catalog.names(), *BUILT_IN]))
+    except OSError as error:
+        raise LimnerError(f"cannot read {thing}: {(error.strerror or str(error)).lower()}") from None
 
 
 # --- settings, as a person meets them ---------------------------------------------------------------------------------
@@ -350,8 +355,5 @@ def _said(head: catalog.Head, label: str) -> str:
 
 
 def _starts(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise LimnerError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic

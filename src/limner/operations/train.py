@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +19,10 @@ from pydantic import Field
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
 from limner.core.errors import DataError, LimnerError, ModelError, UsageError, missing_extra, nearest
-from limner.core.events import Event, Finished, Note, Saved, Table, Warned
+from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
+from limner.reports.words import flat
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
@@ -92,6 +95,8 @@ class Train(Settings):
 
 _ASIDE, _ASIDE_MOST = 0.1, 1000  # the share of the data, and the most, that ADA sets aside where there is no test part
 _NOT_OF_THE_RUN = {"resume", "force", "out", "dry_run"}
+_SHAPES_BITS = {"cores": "threads", "precision": "precision", "torch": "torch", "processes": "processes"}
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _OURS = ("settings.json", "log.jsonl", "losses.png", "model.safetensors")
 _OUR_FOLDERS = {"grids": r"(epoch|step)-\d+\.png", "checkpoints": r"(step-\d{8}|best)\.safetensors",
                 "tensorboard": r"events\.out\.tfevents\..*"}  # fmt: skip
@@ -108,10 +113,9 @@ def train(
     raises   UsageError, DataError, LimnerError, Interrupted, Diverged
     """
     request, config = request or Train(), config or {}
-    new_data = "data" in request.model_fields_set
+    named = flat({**request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN), **config}).keys()
     if request.resume is not None:
-        method, request, config, changed = _resumed(request.resume, method, request, config)
-        yield from (Note(f"changed on resume: {line}") for line in changed)
+        method, request, config = _resumed(request.resume, method, request, config)
     elif method is None:
         raise UsageError("train needs a method", nearest("", catalog.names()))
     chosen = catalog.head(method).Config.read(config)
@@ -125,7 +129,7 @@ def train(
         raise UsageError("several processes need to know the run folder", "give --out")
     if request.out is not None and request.resume is None:
         refuse_existing(request.out, request.force)
-    yield from _train(method, request, config, new_data)
+    yield from _train(method, request, config, named)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def split_choices(method: str, choices: Mapping[str, Any], where: str = "") -> t
 
 def _resumed(
     folder: Path, method: str | None, request: Train, config: Mapping[str, Any]
-) -> tuple[str, Train, dict[str, Any], list[str]]:
+) -> tuple[str, Train, dict[str, Any]]:
     """The settings of an interrupted run, with those that the person names now laid over."""
     if not (folder / "settings.json").is_file():
         raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
@@ -179,71 +183,111 @@ def _resumed(
         raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
     before, own = split_choices(name, stored, str(folder / "settings.json"))
     given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
-    changed = [f"{key}: {getattr(before, key)} → {value}" for key, value in given.items()
-               if getattr(before, key) != value]  # fmt: skip
-    changed += [f"{key}: {own.get(key)} → {value}" for key, value in config.items() if own.get(key) != value]
     merged = Train.read({**before.model_dump(exclude_unset=True), **given, "out": folder, "resume": folder})
-    return name, merged, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True), changed
+    return name, merged, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True)
 
 
-def _refuse_drift(found: Checkpoint, facts: Mapping[str, Any]) -> None:
-    """What changed without being named, e.g. the pictures in the folder, is refused with a list."""
-    differs = [
-        f"{key}: was {found.header['data'].get(key)}, is {value}"
-        for key, value in facts["data"].items()
-        if key != "source" and found.header["data"].get(key) != value
-    ]
-    if differs:
+def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str]) -> Iterator[Event]:
+    """Tell how this run differs from the one that wrote the checkpoint.
+
+    named   the settings that a person asked for now, by dotted name
+    raises  UsageError   if anything differs that shapes the result and that nobody named
+    """
+    was, now = (flat(each.get("settings", {})) for each in (found.header, facts))
+    changes = {key: f"{key}: {was[key]} → {now[key]}" for key in was.keys() & now.keys() if was[key] != now[key]}
+    if drift := sorted(changes.keys() - named):
+        raise UsageError(
+            f"{found.path.parents[1] / 'settings.json'} is not what the run was trained with "
+            f"({'; '.join(changes[key] for key in drift)})",
+            "undo that, or name on the command line what shall change",
+        )
+    yield from (Note(f"changed on resume: {changes[key]}") for key in sorted(changes))
+    before, after = found.header["data"], facts["data"]
+    differs = [f"{key}: was {before.get(key)}, is {value}" for key, value in after.items()
+               if key != "source" and before.get(key) != value]  # fmt: skip
+    if differs and "data" not in named:
         raise UsageError(
             f"the data are not those that the run began with ({'; '.join(differs)})",
             "bring the old data back, or start a new run",
         )
+    before, after = found.header["machine"], facts["machine"]
+    other = [f"{word} {before[key]} → {after[key]}" for key, word in _SHAPES_BITS.items()
+             if before.get(key, after[key]) != after[key]]  # fmt: skip
+    if other:
+        yield Warned(f"the results will differ in their last digits from those of one go ({', '.join(other)})")
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-def _train(method: str, request: Train, config: Mapping[str, Any], new_data: bool) -> Iterator[Event]:
-    import torch
-
+def _train(method: str, request: Train, config: Mapping[str, Any], named: Collection[str]) -> Iterator[Event]:
+    from limner import features
     from limner.data.cache import finish
+    from limner.metrics.figures import suited
     from limner.training.memory import keep_pages
     from limner.training.world import join
 
     keep_pages()
-    if request.threads:
-        torch.set_num_threads(request.threads)
-    if request.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
     opening = _opened(request)
     # Of several processes one tells what all do.
     dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
-    with join(request.device) as world:
+    with join(request.device) as world, _left_as_found(world), ExitStack() as held:
+        if request.evaluate_every and dataset.signal.rank and not request.dry_run:
+            fetching = features.fetch(suited(dataset.manifest))
+            yield from fetching if world.first else _silent(fetching)
         if request.dry_run:
             told = _dry_run(method, request, config, dataset, unseen, world)
             yield from told if world.first else _silent(told)
             return
-        if not world.first:
-            where = request.out or Path()
-            yield from _silent(_in_folder(method, request, config, dataset, unseen, world, where, new_data))
-            return
-        folder = _run_folder(request, method)
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(f"another process is writing to {folder}", "wait for it, or give another --out") from None
-        try:
+        prepared = partial(_prepared, method, request, config, dataset, unseen, world)
+        # Whatever a new run can be refused for is built before its folder is touched.
+        begin = prepared(None) if request.resume is None else None
+        folder = _run_folder(request, method) if world.first else request.out or Path()
+        if world.first:
+            held.enter_context(_alone(folder))
             if request.resume is None:
                 # Asked again with the lock in hand: another run may have begun here meanwhile.
                 refuse_existing(folder, request.force)
                 _clear(folder)
-            yield from _in_folder(method, request, config, dataset, unseen, world, folder, new_data)
-        finally:
-            lock.release()
+        found = None
+        if begin is None:
+            looking = _newest(folder)
+            found = (yield from looking) if world.first else finish(looking)
+            begin = prepared(found)
+        events = _in_folder(begin(folder), found, request, named)
+        yield from events if world.first else _silent(events)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the run meanwhile.
+
+    raises UsageError   if somebody does
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another process is writing to {folder}", "wait for it, or give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _newest(folder: Path) -> Generator[Event, None, Checkpoint | None]:
+    """The checkpoint to go on from, where there is one."""
+    from limner.training import checkpoint
+
+    found, problems = checkpoint.load_newest(folder / "checkpoints")
+    yield from (Warned(f"{problem}; using the checkpoint before it") for problem in problems)
+    if found is None and problems:
+        raise ModelError(f"none of the {len(problems)} checkpoints of {folder} is whole", "start a new run")
+    if found is None:
+        yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
+    return found
 
 
 def _opened(request: Train) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
@@ -266,73 +310,66 @@ def _opened(request: Train) -> Generator[Event, None, tuple[Dataset, Dataset | N
     return dataset, unseen
 
 
+@contextmanager
+def _left_as_found(world: World) -> Iterator[None]:
+    """What a run sets for the whole process is set back after it: threads, determinism, torch's own randomness."""
+    import torch
+
+    threads = torch.get_num_threads()
+    sure, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(_WORKSPACE)
+    try:
+        with torch.random.fork_rng([world.device] if world.device.type == "cuda" else []):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(sure, warn_only=warns)
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
+
+
 def _silent(events: Iterator[Event]) -> Iterator[Event]:
     for event in events:
         if isinstance(event, Warned):
             yield event
 
 
-def _in_folder(
-    method: str,
-    request: Train,
-    config: Mapping[str, Any],
-    dataset: Dataset,
-    unseen: Dataset | None,
-    world: World,
-    folder: Path,
-    new_data: bool,
-) -> Iterator[Event]:
-    from limner import features
-    from limner.metrics.figures import suited
-    from limner.training import checkpoint, cost
-    from limner.training.world import pick_precision
+def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Collection[str]) -> Iterator[Event]:
+    from limner.training import cost
 
-    precision = pick_precision(request.precision, world.device)
-    if request.evaluate_every and dataset.signal.rank:
-        yield from features.fetch(suited(dataset.manifest))
-    found = None
-    if request.resume is not None:
-        found, problems = checkpoint.load_newest(folder / "checkpoints")
-        yield from (Warned(f"{problem}; using the checkpoint before it") for problem in problems)
-        if found is None and problems:
-            raise ModelError(f"none of the {len(problems)} checkpoints of {folder} is whole", "start a new run")
-        if found is None:
-            yield Note(f"{folder} has no checkpoint yet: starting from the beginning")
-    loop = _loop(method, request, config, dataset, unseen, world, folder, found)
-    learner, name = loop.learner, str(precision).removeprefix("torch.")
+    folder, world, learner = loop.folder, loop.learner.world, loop.learner
     if found is not None:
-        if not new_data:
-            _refuse_drift(found, loop.facts)
-        loop.resume(found)
-        if loop.step > loop.plan.steps:
+        notes = list(_compared(found, loop.facts, named))
+        gone, wanted = found.header["step"], loop.plan.steps
+        if gone > wanted:
             raise UsageError(
-                f"{folder} has gone {loop.step:,} steps already, more than the {loop.plan.steps:,} asked for",
-                f"give --steps {loop.step} or more",
+                f"{folder} has gone {gone:,} steps already, more than the {wanted:,} asked for",
+                f"give --steps {gone} or more",
             )
+        loop.resume(found)
+        if notes and world.first:
+            loop.save()  # with the new settings and machine, so that nothing need be said twice
+        yield from notes
         yield Note(f"going on from step {loop.step:,} of {loop.plan.steps:,}")
     if world.first:
-        write(folder / "settings.json", json.dumps(_settings(method, request, config), indent=2) + "\n")
+        write(folder / "settings.json", json.dumps(loop.facts["settings"], indent=2) + "\n")
     world.wait()
     weights = sum(p.numel() for p in learner.method.parameters())
     yield Note(
-        f"{method}: {weights:,} weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
-        f"{world.device.type} ({name}); the run is in {folder}"
+        f"{loop.facts['method']}: {weights:,} weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
+        f"{world.device.type} ({loop.facts['machine']['precision']}); the run is in {folder}"
     )
     if world.first:
-        _check_space(folder, weights, request.keep)
-        loop.log.add("start", step=loop.step, steps=loop.plan.steps, limner=__version__, precision=name, **loop.facts)
+        loop.log.add("start", step=loop.step, steps=loop.plan.steps, limner=__version__, **loop.facts)
     free = cost.room(world.device)
     if free is not None and (lack := _lack(loop, _need(loop), free)):
         yield Warned(": ".join(lack))
-    tell = _tensorboard(folder) if request.tensorboard and world.first else None
-    for event in loop.run():
-        if tell is not None:
-            tell(loop.step, event)
-        yield event
+    with closing(loop.run()) as events:
+        yield from _tensorboard(loop, events) if request.tensorboard and world.first else events
     if not world.first:
         return
     final = folder / "model.safetensors"
-    _save_model(loop, method, final, dataset, {})
+    _save_model(loop, final, {})
     yield Saved("model", final)
     yield Finished(
         "train",
@@ -360,7 +397,7 @@ def _dry_run(
     from limner.training import cost
 
     quiet = request.model_copy(update={"evaluate_every": 0})
-    loop = _loop(method, quiet, config, dataset, unseen, world, Path(), None)
+    loop = _prepared(method, quiet, config, dataset, unseen, world, None)(Path())
     learner, plan = loop.learner, loop.plan
     before, free, wanted = cost.peak(world.device), cost.room(world.device), _need(loop)
     each = {name: sum(p.numel() for p in weights) for name, weights in learner.players.items()}
@@ -426,21 +463,26 @@ def _need(loop: Loop) -> Need:
 def _lack(loop: Loop, wanted: Need, free: float) -> tuple[str, str] | None:
     """What is said where a step has no room."""
     from limner.training import cost
+    from limner.training.joined import in_one
 
     plan, learner = loop.plan, loop.learner
-    return cost.advice(wanted, plan.batch // learner.world.size, plan.accumulate, free, learner.method.batchwise)
+    return cost.advice(wanted, plan.batch // learner.world.size, plan.accumulate, free, in_one(learner.method))
 
 
-def _loop(
+def _prepared(
     method: str,
     request: Train,
     config: Mapping[str, Any],
     dataset: Dataset,
     unseen: Dataset | None,
     world: World,
-    folder: Path,
     found: Checkpoint | None,
-) -> Loop:
+) -> Callable[[Path], Loop]:
+    """Everything of a run but its folder, and the checks that need it; the loop begins once it is given one.
+
+    unseen  real samples that training does not see, where it needs some
+    found   what the run goes on from
+    """
     import torch
 
     from limner import features
@@ -452,17 +494,24 @@ def _loop(
     from limner.models.pictures import Pictures
     from limner.tasks.generate import Generate
     from limner.training.average import Average
+    from limner.training.joined import refuse_parts
     from limner.training.learner import Learner
     from limner.training.loop import Loop, Plan, machine
     from limner.training.measured import Measured
     from limner.training.transition import Transition
     from limner.training.world import pick_precision
 
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    if request.deterministic:
+        os.environ.setdefault(_WORKSPACE, ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    if request.tensorboard and world.first:
+        _writer()
     torch.manual_seed(stream(request.seed, "weights"))
     made = build(method, config, dataset.signal).to(world.device)
     assert isinstance(made, Generate)
-    facts = {"method": method, "data": dataset.manifest.model_dump(mode="json"), "machine": machine()}
-    facts |= _begun(request, made, method, found) | ({"measure": request.measure} if request.measure else {})
+    origin = _begun(request, made, method, found) | ({"measure": request.measure} if request.measure else {})
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
@@ -470,6 +519,7 @@ def _loop(
         raise UsageError(
             f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
         )
+    refuse_parts(made, world.size, request.accumulate)
     reads = chosen.batch * made.batches
     steps = request.steps or max(1, math.ceil(chosen.epochs * count / reads))
     epochs = steps * reads / count
@@ -484,42 +534,54 @@ def _loop(
         wraps.append(Transition(made, average.networks, *request.transition, steps * reads / 1000))
     learner = Learner(made, average, world, precision, request.seed, steps, wraps)
     seen = next((wrap for wrap in wraps if isinstance(wrap, Measured) and request.measured), None)
+    if world.first:
+        _check_space(request, sum(p.numel() for p in made.parameters()))
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
     columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
     shown = 2500 if not made.signal.rank else 4 * columns
     fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
     some = dataset.take(permutation(request.seed, count, "watch")[:256])["x"]
-
-    def preview(name: str) -> Path:
-        path = folder / "grids" / f"{name}.png"
-        with average.applied(made):
-            samples = made.draw(fixed)
-        Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path, columns)
-        return path
-
-    def diversity(step: int) -> float:
-        z = torch.randn(len(some), made.latent, generator=generator(request.seed, "watch", step))
-        with average.applied(made):
-            drawn = made.draw(z)
-        # Pictures that were measured before are as varied as measured samples, not as clean ones.
-        made.luck = Luck(request.seed, "watch", "measure", step)
-        return float(diversity_ratio(seen.fake(drawn) if seen else drawn, some))
-
     eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
+    facts = {
+        "method": method,
+        "settings": {"method": method, **request.model_dump(mode="json", exclude=_NOT_OF_THE_RUN),
+                     **chosen.model_dump(mode="json")},
+        "data": dataset.manifest.model_dump(mode="json"),
+        "machine": {**machine(), "precision": str(precision).removeprefix("torch."), "processes": world.size},
+        **origin,
+    }  # fmt: skip
 
-    def evaluate() -> dict[str, float]:
-        def draw(samples: int) -> Iterator[torch.Tensor]:
-            z = torch.randn(samples, made.latent, generator=generator(request.seed, "evaluation"))
+    def begin(folder: Path) -> Loop:
+        def preview(name: str) -> Path:
+            path = folder / "grids" / f"{name}.png"
             with average.applied(made):
-                yield from (made.draw(part) for part in z.split(250))
+                samples = made.draw(fixed)
+            Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path, columns)
+            return path
 
-        return quick(draw, dataset, eye)
+        def diversity(step: int) -> float:
+            z = torch.randn(len(some), made.latent, generator=generator(request.seed, "watch", step))
+            with average.applied(made):
+                drawn = made.draw(z)
+            # Pictures that were measured before are as varied as measured samples, not as clean ones.
+            made.luck = Luck(request.seed, "watch", "measure", step)
+            return float(diversity_ratio(seen.fake(drawn) if seen else drawn, some))
 
-    def keep_best(path: Path, step: int, score: float) -> None:
-        _save_model(loop, method, path, dataset, {"score": score})
+        def evaluate() -> dict[str, float]:
+            def draw(samples: int) -> Iterator[torch.Tensor]:
+                z = torch.randn(samples, made.latent, generator=generator(request.seed, "evaluation"))
+                with average.applied(made):
+                    yield from (made.draw(part) for part in z.split(250))
 
-    loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
-    return loop
+            return quick(draw, dataset, eye)
+
+        def keep_best(path: Path, step: int, score: float) -> None:
+            _save_model(loop, path, {"score": score})
+
+        loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
+        return loop
+
+    return begin
 
 
 def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None) -> dict[str, Any]:
@@ -566,33 +628,31 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
     return wraps
 
 
-def _settings(method: str, request: Train, config: Mapping[str, Any]) -> dict[str, Any]:
-    run = request.model_dump(mode="json", exclude=_NOT_OF_THE_RUN, exclude_none=True)
-    return {"method": method, **run, **config}
-
-
-def _save_model(loop: Loop, method: str, path: Path, dataset: Dataset, more: Mapping[str, Any]) -> None:
+def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
     from limner.models.card import card
     from limner.models.model import save_model
 
     training = {
         "steps": loop.step, "images": loop.seen, "seconds": round(loop.seconds, 1), "seed": loop.root,
-        "precision": str(loop.learner.precision).removeprefix("torch."), "machine": loop.facts["machine"],
+        "precision": loop.facts["machine"]["precision"], "machine": loop.facts["machine"],
         "skipped_steps": loop.guard.skipped, "limner": __version__, **more,
     }  # fmt: skip
     training |= {name: loop.facts[name] for name in ("init", "measure") if name in loop.facts}
-    facts = {"data": loop.facts["data"], "training": training}
+    method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}
     with loop.learner.average.applied(loop.learner.method) as averaged:
-        save_model(path, averaged, method, {**facts, "card": card(catalog.head(method), dataset.manifest, training)})
+        about = card(catalog.head(method), loop.dataset.manifest, training)
+        save_model(path, averaged, method, {**facts, "card": about})
 
 
-def _check_space(folder: Path, weights: int, keep: int) -> None:
+def _check_space(request: Train, weights: int) -> None:
     """Refuse to begin a run whose files cannot fit: weights, average and two moments for each checkpoint."""
-    needed = weights * 4 * 4 * (keep + 2)
-    free = shutil.disk_usage(folder).free
+    place = (request.resume or request.out or Path("runs")).absolute()
+    place = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    needed = weights * 4 * 4 * (request.keep + 2)
+    free = shutil.disk_usage(place).free
     if free < needed:
         raise LimnerError(
-            f"{folder} has {free / 1e6:,.0f} MB free, and the run's checkpoints need about {needed / 1e6:,.0f} MB",
+            f"{place} has {free / 1e6:,.0f} MB free, and the run's checkpoints need about {needed / 1e6:,.0f} MB",
             "free space, choose another --out, or lower --keep",
         )
 
@@ -629,19 +689,21 @@ def _clear(folder: Path) -> None:
                 path.unlink()
 
 
-def _tensorboard(folder: Path) -> Any:
+def _writer() -> Any:
+    """TensorBoard's writer, if it is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise missing_extra("TensorBoard", "tensorboard") from None
-    from limner.core.events import Epoch, Progress
+    return SummaryWriter
 
-    writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def tell(step: int, event: Event) -> None:
+def _tensorboard(loop: Loop, events: Iterator[Event]) -> Iterator[Event]:
+    """The same events, and their figures for TensorBoard."""
+    writer = _writer()(str(loop.folder / "tensorboard"))
+    for event in events:
         if isinstance(event, Progress | Epoch):
             for name, value in event.values.items():
-                writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, step)
+                writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, loop.step)
             writer.flush()
-
-    return tell
+        yield event

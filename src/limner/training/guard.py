@@ -42,11 +42,8 @@ class Guard:
         """Learning rates are halved each time training goes back."""
         return 0.5**self.reloads
 
-    def after(self, skipped: bool, step: int) -> Literal["go", "reload"]:
-        """What to do after a step.
-
-        raises Diverged   where going back did not help
-        """
+    def after(self, skipped: bool) -> Literal["go", "reload", "stop"]:
+        """What to do after a step: go on, go back to a checkpoint, or stop where that did not help."""
         if not skipped:
             self.in_a_row = 0
             return "go"
@@ -55,11 +52,7 @@ class Guard:
         if self.in_a_row < IN_A_ROW:
             return "go"
         if self.reloads == RELOADS:
-            raise Diverged(
-                f"training diverged at step {step:,}: losses or gradients were not finite {IN_A_ROW} times in a row, "
-                f"and going back with a lower learning rate {RELOADS} times did not help",
-                "lower --generator.lr and --discriminator.lr by 10, or check the data",
-            )
+            return "stop"
         self.reloads += 1
         self.in_a_row = 0
         return "reload"

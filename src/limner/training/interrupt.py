@@ -3,8 +3,12 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
+
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from limner.core.errors import LimnerError
 
@@ -15,6 +19,10 @@ class Interrupted(LimnerError):
     def __init__(self, message: str, hint: str, number: int) -> None:
         super().__init__(message, hint)
         self.exit_code = 128 + number
+
+
+class Left(Exception):
+    """Work beside training was left in the middle, because a signal came."""
 
 
 class Interrupt:
@@ -39,6 +47,26 @@ class Interrupt:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """In this context every network that is called looks at the flag first, so that long sampling ends soon.
+
+        raises Left   where the flag is up
+        """
+
+        here = threading.get_ident()
+
+        def look(*_: object) -> None:
+            if self.number and threading.get_ident() == here:
+                raise Left
+
+        look()
+        hook = register_module_forward_pre_hook(look)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _flag(self, number: int, frame: FrameType | None) -> None:
         if self.number:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from limner.core.config import Adam
-from limner.core.errors import UsageError
 from limner.core.method import Batch, Luck, Method, Moment, Move, Turn
 from limner.core.random import stream
 from limner.core.tensorfile import load_into
 from limner.training.average import Average
+from limner.training.joined import Rows, join_layers, refuse_parts
 from limner.training.world import World
 from limner.training.wrap import Wrap
 
@@ -60,6 +60,7 @@ class Learner:
         self.method, self.average, self.world = method, average, world
         self.precision, self.seed, self.total, self.wraps = precision, seed, total, wraps
         self.rate_factor = 1.0
+        self._rows = Rows()
         self.settings: dict[str, Adam] = {
             name: value for name, value in method.config if isinstance(value, Adam) and hasattr(method, name)
         }
@@ -80,27 +81,28 @@ class Learner:
         seen    samples trained on before this step, over all processes
         returns losses, gradient norms and logged values, means over the joined batch. "skipped" is 1 where a
                 loss or gradient was not finite: then that move and the rest of the step were not made
-        raises  UsageError   if there are several parts and the method uses batch statistics
+        raises  UsageError   if there are several parts, or processes, and the method cannot be walked so
         """
-        if self.world.size * len(parts) > 1 and self.method.batchwise:
-            raise UsageError(
-                "this method uses batch statistics, so a batch cannot be accumulated from parts or shared by processes",
-                "leave out --accumulate and torchrun, or lower --batch",
-            )
+        total_parts = self.world.size * len(parts)
+        if total_parts > 1 and self._rows.parts == 1:
+            refuse_parts(self.method, self.world.size, len(parts))
+            join_layers(self.method, self._rows, self.world)
+        self._rows.parts = total_parts
         self.method.train()
         self.method.moment = Moment(index, self.total)
         # A forward pass writes running statistics, so a step that is not made must give them back.
         before = [buffer.clone() for buffer in self.method.buffers()]
         walks = [self.method.step(part) for part in parts]
-        total_parts = self.world.size * len(parts)
         places = [self.world.rank * len(parts) + i for i in range(len(parts))]
         lucks = [Luck(self.seed, "noise", index, part=place, parts=total_parts) for place in places]
         values: dict[str, float] = {}
         for number in count():
             moves = []
             for walk, luck, place in zip(walks, lucks, places, strict=True):
-                # Dropout draws from torch's own generator, so each turn names that stream too.
-                torch.manual_seed(stream(self.seed, "layers", index, number, place))
+                # Dropout draws from torch's own generator, so each turn names that stream too: every part draws for
+                # the joined batch and takes its rows.
+                torch.manual_seed(stream(self.seed, "layers", index, number, 0))
+                self._rows.part = place
                 self.method.luck = luck
                 turns = self._next(walk)
                 self._backward(turns, 1 / len(parts))
@@ -146,7 +148,8 @@ class Learner:
         sample, score = maker.through
         (wanted,) = torch.autograd.grad(maker.loss.sum(), score, retain_graph=True)
         (given,) = torch.autograd.grad(judge.loss.sum(), score, retain_graph=True)
-        if not bool((given.abs() > _TINY).all()):
+        # Going backward may exchange statistics, so the processes must do it in the same way.
+        if self.world.agree(not bool((given.abs() > _TINY).all())):
             return False
         weights = self.players[judge.player]
         *own, passed = torch.autograd.grad(judge.loss.mean() * share, [*weights, sample], retain_graph=True)

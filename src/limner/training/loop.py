@@ -3,7 +3,7 @@
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from limner.core.random import stream
 from limner.data.dataset import Dataset
 from limner.data.loader import batch_indices
 from limner.training import checkpoint
-from limner.training.guard import COLLAPSED, Diverged, Guard
-from limner.training.interrupt import Interrupt, Interrupted
+from limner.training.guard import COLLAPSED, IN_A_ROW, RELOADS, Diverged, Guard
+from limner.training.interrupt import Interrupt, Interrupted, Left
 from limner.training.learner import Learner
 from limner.training.log import Log, plot, read_log
 
@@ -61,10 +61,11 @@ class Plan:
 class Loop:
     """One run of one learner over one data set.
 
-    facts     goes into each checkpoint's header
-    preview   writes the preview picture for a name and says where it is; called in the first process only
-    evaluate  figures of the averaged model, lower "score" better; called in the first process only
-    diversity the diversity ratio of the averaged model's samples; None where the task has none
+    facts      goes into each checkpoint's header
+    preview    writes the preview picture for a name and says where it is; called in the first process only
+    evaluate   figures of the averaged model, of which the first is the score, lower better; in the first process only
+    diversity  the diversity ratio of the averaged model's samples at a step; None where the task has none
+    keep_best  writes the averaged model of a step, and its score, to a path; called in the first process only
     """
 
     learner: Learner
@@ -85,8 +86,11 @@ class Loop:
         self.best = float("inf")
         self.root = self.learner.seed
         self.log = Log(self.folder / "log.jsonl")
+        self.due: list[str] = []
+        self._recent: dict[str, list[float]] = defaultdict(list)
         self._sums: dict[str, list[float]] = {}
         self._saved_at = -1
+        self._best_path = self.folder / "checkpoints" / "best.safetensors"
 
     # --- what a checkpoint holds -------------------------------------------------------------------------------
 
@@ -99,6 +103,7 @@ class Loop:
             "seconds": self.seconds,
             "best": None if self.best == float("inf") else self.best,
             "epoch_sums": self._sums,
+            "due": self.due,
             **self.facts,
         }
         path = checkpoint.save(self.folder / "checkpoints", self.step, self.learner.state(), header, self.plan.keep)
@@ -112,10 +117,12 @@ class Loop:
         self.best = float("inf") if header["best"] is None else header["best"]
         self.guard = Guard(**header["guard"])
         self._sums = header["epoch_sums"]
+        first = self.learner.world.first
+        self.due = [name for name in header.get("due", []) if first or name == "diversity"]
         self._saved_at = self.step
         self.learner.restore(found.tensors, found.path)
         self._renew()
-        if self.learner.world.first:
+        if first:
             self.log.cut(self.step)
 
     def _renew(self) -> None:
@@ -126,57 +133,47 @@ class Loop:
 
     # --- the run ------------------------------------------------------------------------------------------------
 
-    def run(self) -> Iterator[Event]:
-        """Train to the end, or to an interruption.
+    def run(self) -> Generator[Event, None, None]:
+        """Train to the end, or to an interruption. Whoever stops iterating before leaves a checkpoint behind.
 
         raises Interrupted   after saving, where a signal came
         raises Diverged      where the guard's ladder ends
         """
-        world, plan, count = self.learner.world, self.plan, len(self.dataset)
-        began, first, told = time.perf_counter(), self.step, 0.0
-        before = self.seconds
-        recent: dict[str, list[float]] = defaultdict(list)
+        world, plan = self.learner.world, self.plan
+        began, before, first, told = time.perf_counter(), self.seconds, self.step, 0.0
         with Interrupt() as interrupt:
-            while self.step < plan.steps:
-                values = self.learner.step(self.step, self._parts(), self.seen)
-                self.step += 1
-                skipped = values.pop("skipped") > 0
-                if self.guard.after(skipped, self.step) == "reload":
-                    yield from self._go_back()
-                    continue
-                before_it = self.seen / count
-                self.seen += plan.reads
-                self.seconds = before + time.perf_counter() - began
-                if not skipped:
-                    for name, value in values.items():
-                        recent[name].append(value)
-                        total = self._sums.setdefault(name, [0.0, 0])
-                        total[0] += value
-                        total[1] += 1
-                if world.first and (self.step % _LOG_EVERY == 0 or self.step == plan.steps) and recent:
-                    means = {name: sum(seen) / len(seen) for name, seen in recent.items()}
-                    self.log.add("train", step=self.step, seen=self.seen, seconds=round(self.seconds, 3), **means)
-                    recent.clear()
-                if self.seconds - told > _TELL_EVERY or self.step == plan.steps:
-                    told = self.seconds
-                    speed = (self.step - first) / max(1e-9, self.seconds - before)
-                    yield Progress(
-                        "train", self.step, plan.steps, "steps", speed * plan.reads, "images/s",
-                        (plan.steps - self.step) / speed, {k: v for k, v in values.items() if k.endswith("_loss")},
-                    )  # fmt: skip
-                if self.step % _WATCH_EVERY == 0:
-                    yield from self._watch()
-                yield from self._milestones(before_it, self.seen / count)
-                stop = world.agree(bool(interrupt.number))
-                due = self.step % plan.checkpoint_every == 0 or self.step == plan.steps or stop
-                if due and world.first and self._saved_at != self.step:
+            try:
+                if world.first and self._saved_at != self.step:
+                    # There is always something to go back to.
                     yield Saved("checkpoint", self.save())
-                if stop and self.step < plan.steps:
-                    raise Interrupted(
-                        f"stopped at step {self.step:,} of {plan.steps:,}; everything so far is saved",
-                        f"go on with: limner train --resume {self.folder}",
-                        interrupt.number or 2,
-                    )
+                yield from self._work(interrupt)
+                while self.step < plan.steps:
+                    # Whatever a step changes is changed before the first event about it is told.
+                    values = self.learner.step(self.step, self._parts(), self.seen)
+                    self.seconds = before + time.perf_counter() - began
+                    yield from self._count(values)
+                    if self.seconds - told > _TELL_EVERY or self.step == plan.steps:
+                        told = self.seconds
+                        speed = (self.step - first) / max(1e-9, self.seconds - before)
+                        yield Progress(
+                            "train", self.step, plan.steps, "steps", speed * plan.reads, "images/s",
+                            (plan.steps - self.step) / speed, {k: v for k, v in values.items() if k.endswith("_loss")},
+                        )  # fmt: skip
+                    yield from self._work(interrupt)
+                    stop = world.agree(bool(interrupt.number))
+                    due = self.step % plan.checkpoint_every == 0 or self.step == plan.steps or stop
+                    if due and world.first and self._saved_at != self.step:
+                        yield Saved("checkpoint", self.save())
+                    if stop and (self.step < plan.steps or world.agree(bool(self.due))):
+                        raise Interrupted(
+                            f"stopped at step {self.step:,} of {plan.steps:,}; everything so far is saved",
+                            f"go on with: limner train --resume {self.folder}",
+                            interrupt.number or 2,
+                        )
+            except GeneratorExit:
+                if world.first and self._saved_at != self.step:
+                    self.save()
+                raise
 
     def try_step(self, number: int) -> None:
         """Take the step of this number, to see how long it takes; the run can't be gone on with."""
@@ -200,66 +197,128 @@ class Loop:
             batch = wrap.batch(batch, indices)
         return batch
 
-    def _milestones(self, old: float, new: float) -> Iterator[Event]:
-        """What is due between two moments of the run, counted in epochs."""
-        last, first = self.step == self.plan.steps, self.learner.world.first
+    def _count(self, values: dict[str, float]) -> list[Event]:
+        """Take note of a step that was made, and of what is due after it.
+
+        raises Diverged   where the guard's ladder ends
+        """
+        events: list[Event] = []
+        skipped = values.pop("skipped") > 0
+        self.step += 1
+        old, self.seen = self.seen / len(self.dataset), self.seen + self.plan.reads
+        new, last, first = self.seen / len(self.dataset), self.step == self.plan.steps, self.learner.world.first
+        if not skipped:
+            for name, value in values.items():
+                self._recent[name].append(value)
+                total = self._sums.setdefault(name, [0.0, 0])
+                total[0] += value
+                total[1] += 1
+        match self.guard.after(skipped):
+            case "reload":
+                events.append(self._go_back())
+            case "stop":
+                raise self._diverged(f"going back with a lower learning rate {RELOADS} times did not help")
+        if first and (self.step % _LOG_EVERY == 0 or last) and self._recent:
+            means = {name: sum(seen) / len(seen) for name, seen in self._recent.items()}
+            self.log.add("train", step=self.step, seen=self.seen, seconds=round(self.seconds, 3), **means)
+            self._recent.clear()
         if int(new) > int(old):
             means = {name: total / max(1, times) for name, (total, times) in self._sums.items()}
             self._sums = {}
             epochs = self.plan.steps * self.plan.reads / len(self.dataset)
-            yield Epoch(int(new), max(1, round(epochs)), self.step, self.seconds, means)
+            events.append(Epoch(int(new), max(1, round(epochs)), self.step, self.seconds, means))
             if first:
                 self.log.add("epoch", step=self.step, epoch=int(new), **means)
-        if first and (last or _crossed(old, new, self.plan.preview_every) or int(old) == 0 < int(new)):
-            name = f"epoch-{int(new):03d}" if int(new) > int(old) else f"step-{self.step:06d}"
-            yield Saved("grid", self.preview(name))
-            plot(read_log(self.log.path), self.folder / "losses.png")
-        if first and self.plan.evaluate_every and (last or _crossed(old, new, self.plan.evaluate_every)):
-            yield from self._evaluate()
+        every = self.plan.evaluate_every
+        self.due = [name for name, wanted in {
+            "diversity": self.step % _WATCH_EVERY == 0,
+            "preview": first and (last or _crossed(old, new, self.plan.preview_every) or int(old) == 0 < int(new)),
+            "evaluation": first and every and (last or _crossed(old, new, every)),
+        }.items() if wanted]  # fmt: skip
+        return events
 
-    def _evaluate(self) -> Iterator[Event]:
+    def _work(self, interrupt: Interrupt) -> Iterator[Event]:
+        """Do what is due at this step. What a signal cuts short stays due, and is done when the run is resumed."""
+        work = {"diversity": self._watch, "preview": self._preview, "evaluation": self._evaluate}
+        while self.due:
+            try:
+                with interrupt.heeded():
+                    events = work[self.due[0]]()
+            except Left:
+                return
+            del self.due[0]
+            yield from events
+
+    def _preview(self) -> list[Event]:
+        count = len(self.dataset)
+        epoch, before = self.seen // count, (self.seen - self.plan.reads) // count
+        path = self.preview(f"epoch-{epoch:03d}" if epoch > before else f"step-{self.step:06d}")
+        plot(read_log(self.log.path), self.folder / "losses.png")
+        return [Saved("grid", path)]
+
+    def _evaluate(self) -> list[Event]:
         figures = self.evaluate()
         self.log.add("evaluation", step=self.step, **figures)
         name, score = next(iter(figures.items()))
-        if score < self.best:
-            self.best = score
-            path = self.folder / "checkpoints" / "best.safetensors"
-            self.keep_best(path, self.step, score)
-            yield Saved(f"best model so far ({name} {score:.2f})", path)
+        if score >= self.best:
+            return []
+        self.best = score
+        self.keep_best(self._best_path, self.step, score)
+        return [Saved(f"best model so far ({name} {score:.2f})", self._best_path)]
 
-    def _watch(self) -> Iterator[Event]:
+    def _watch(self) -> list[Event]:
         """Measure diversity, and say so when it is gone. Every process decides alike."""
         ratio = self.diversity(self.step)
         if ratio is None:
-            return
+            return []
         if self.learner.world.first:
             self.log.add("diversity", step=self.step, ratio=ratio)
         if self.step < _WATCH_AFTER:
-            return
+            return []
         fell = ratio < COLLAPSED <= self.guard.diversity
         self.guard.diversity = ratio
-        if fell:
-            if self.learner.world.first:
-                self.log.add("guard", step=self.step, action="collapse", ratio=ratio)
-            yield Warned(
-                f"step {self.step:,}: the samples are becoming alike (diversity {ratio:.2f} of the data's; healthy is "
-                f"above {COLLAPSED}): the generator may be collapsing"
-            )
+        if not fell:
+            return []
+        if self.learner.world.first:
+            self.log.add("guard", step=self.step, action="collapse", ratio=ratio)
+        return [Warned(
+            f"step {self.step:,}: the samples are becoming alike (diversity {ratio:.2f} of the data's; healthy is "
+            f"above {COLLAPSED}): the generator may be collapsing"
+        )]  # fmt: skip
 
-    def _go_back(self) -> Iterator[Event]:
+    # --- when it breaks -----------------------------------------------------------------------------------------
+
+    def _go_back(self) -> Event:
+        """To the weights of the last healthy checkpoint; the step's number and the history stay.
+
+        raises Diverged   if there is none
+        """
         found, _ = checkpoint.load_newest(self.folder / "checkpoints", healthy=True)
         if found is None:
-            raise Diverged(
-                f"training diverged at step {self.step:,}, before the first healthy checkpoint",
-                "lower --generator.lr and --discriminator.lr by 10, or check the data",
-            )
+            raise self._diverged("no checkpoint is whole and healthy")
         self.learner.restore(found.tensors, found.path)
         self._renew()
         if self.learner.world.first:
             self.log.add("guard", step=self.step, action="reload", checkpoint=found.path.name)
-        yield Warned(
+        return Warned(
             f"step {self.step:,}: losses were not finite, so training went back to the weights of step "
             f"{found.header['step']:,} with the learning rates × {self.guard.rate_factor:g}"
+        )
+
+    def _diverged(self, why: str) -> Diverged:
+        """The last sentence: what is left, and what to try."""
+        if self.learner.world.first:
+            self.log.add("guard", step=self.step, action="stop")
+        healthy, _ = checkpoint.load_newest(self.folder / "checkpoints", healthy=True)
+        left = [f"the last healthy checkpoint is {healthy.path}"] if healthy else []
+        left += [f"the best model is {self._best_path}"] if self._best_path.is_file() else []
+        rates = [
+            f"--{player.replace('_', '-')}.lr {chosen.lr / 10:g}" for player, chosen in self.learner.settings.items()
+        ]
+        return Diverged(
+            f"training diverged at step {self.step:,}: losses or gradients were not finite {IN_A_ROW} times in a row, "
+            + "; ".join([f"and {why}", *left]),
+            f"check the data, or learn more slowly: limner train --resume {self.folder} {' '.join(rates)}",
         )
 
 
