@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from limner.core.method import Batch
 from limner.nn.conv import as_if
 from limner.training.average import Average
+from limner.training.joined import in_one
 from limner.training.learner import Learner
 from limner.training.world import World
 
@@ -124,7 +125,7 @@ def need(learner: Learner, batch: int, batches: int, take: Callable[[int], Batch
         each = (two - one) / few
         return np.stack([one - each * few, each], 1)
 
-    return Need(lines(1), None if learner.method.batchwise else lines(2))
+    return Need(lines(1), None if in_one(learner.method) else lines(2))
 
 
 def room(device: torch.device) -> int | None:
