@@ -177,8 +177,12 @@ def test_the_report_of_a_model(copied):
     assert [e.left for e in events if isinstance(e, Progress)][-1] >= 0
     text = check_page(folder)
     for heading in ("Every figure", "From one noise to another", "Is it copying?", "The discriminator", "Training",
-                    "Speed and memory of sampling", "How this was measured", "To make this page again"):  # fmt: skip
+                    "Speed and memory", "How this was measured", "To make this page again"):  # fmt: skip
         assert heading in text
+    speed = text[text.index("<h3>Sampling</h3>") : text.index("How this was measured")]
+    sampling, training = speed.split("<h3>Training</h3>")
+    assert "images/s" in sampling and "images/s, previews and evaluations included" in training
+    assert f"{report['training']['peak_memory_mb']:,.0f} MB" in training
     assert isinstance(events[-2], Saved) and isinstance(events[-1], Finished)
 
 

@@ -20,7 +20,7 @@ import torch
 import limner
 from limner.core.errors import LimnerError, UsageError
 from limner.core.events import Epoch, Finished, Progress, Saved, Warned
-from limner.core.tensorfile import read_tensors
+from limner.core.tensorfile import read_tensors, write_tensors
 from limner.training import checkpoint
 from limner.training.guard import Diverged
 from limner.training.interrupt import Interrupted
@@ -469,6 +469,26 @@ def test_evaluation_while_training_keeps_the_best(tmp_path):
     assert best.header["training"]["score"] == min(line["energy distance"] for line in lines)
     assert best.header["training"]["steps"] == min(lines, key=lambda line: line["energy distance"])["step"]
     assert any(isinstance(event, Saved) and event.what.startswith("best model so far") for event in events)
+    step, score = best.header["training"]["steps"], best.header["training"]["score"]
+    said = f"- weights: the moving average at step {step:,}, the best of its evaluations (score {score:.4g})"
+    assert said in best.header["card"]
+    last = limner.load(tmp_path / "a" / "model.safetensors").header
+    assert "- weights: the moving average at the end of training" in last["card"]
+
+
+def test_a_model_says_how_much_memory_its_training_took(tmp_path):
+    """At least what this process holds now by the kernel's count, and no less after resuming in a smaller one."""
+    run(tmp_path / "a", steps=5, average=0)
+    header = limner.load(tmp_path / "a" / "model.safetensors").header
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    assert 0.5 * held < header["training"]["peak_memory_mb"] < 20 * held
+    assert "- weights: as they stood at the end of training" in header["card"]
+    newest = checkpoint.newest_first(tmp_path / "a" / "checkpoints")[0]
+    kept, tensors = read_tensors(newest, "checkpoint")
+    kept.pop("sha256")
+    write_tensors(newest, tensors, {**kept, "peak": 10**15})
+    list(limner.train(resume=tmp_path / "a", steps=7))
+    assert limner.load(tmp_path / "a" / "model.safetensors").header["training"]["peak_memory_mb"] == 1e9
 
 
 def test_a_named_change_is_kept_for_the_next_resume(tmp_path):

@@ -65,7 +65,7 @@ def test_precision_follows_the_wish_and_the_hardware(monkeypatch):
 
 @pytest.mark.parametrize("method", ["gan", "dcgan"])
 def test_bf16_trains_and_its_weights_stay_float32(method, tmp_path):
-    events = list(limner.train(method, data="mnist", steps=3, batch=8, width=4, precision="bf16", threads=1,
+    events = list(limner.train(method, data="digits", steps=3, batch=8, width=4, precision="bf16", threads=1,
                                out=tmp_path / "a"))  # fmt: skip
     assert events[-1].values["skipped_steps"] == 0
     assert {t.dtype for t in limner.load(tmp_path / "a" / "model.safetensors").method.parameters()} == {torch.float32}

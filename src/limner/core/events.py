@@ -53,7 +53,13 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Epoch(Event):
-    """An epoch of training ended; values are the means over it."""
+    """An epoch of training ended.
+
+    epoch    its number, from 1; `of` so many
+    step     steps done so far
+    seconds  of training so far, over all sittings of the run
+    values   means over the epoch's steps, those that were skipped left out
+    """
 
     epoch: int
     of: int

@@ -14,7 +14,8 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
 
     head      what the method says of itself
     data      what it learned from
-    training  steps, images, seconds, seed, precision, machine
+    training  steps, images, seconds, seed, precision, machine, whether the weights are averaged, and the score of the
+              best model
     """
     machine = training["machine"]
     where = machine["gpu"] or f"{machine['cores']} threads, {machine['system']}"
@@ -29,7 +30,14 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
         f"({where}, {training['precision']}, torch {machine['torch']}), seed {training['seed']}",
         *([f"- began from: the model with SHA-256 {training['init']}"] if "init" in training else []),
         *([f"- learned from measured pictures: {training['measure']}"] if "measure" in training else []),
-        "- weights: the moving average at the end of training",
+        f"- weights: {_weights(training)}",
         "- limits: it makes pictures like those it learned from, with their biases, and nothing else",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _weights(training: Mapping[str, Any]) -> str:
+    kind = "the moving average" if training["averaged"] else "as they stood"
+    if "score" in training:
+        return f"{kind} at step {training['steps']:,}, the best of its evaluations (score {training['score']:.4g})"
+    return f"{kind} at the end of training"

@@ -22,7 +22,6 @@ from limner.core.settings import Settings
 from limner.operations.sample import model_file
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from limner.data.dataset import Dataset
@@ -546,6 +545,7 @@ class _Evaluation:
     def _record(
         self, rows: list[dict[str, Any]], eye: Features | None, count: int, reference: int, held: int
     ) -> dict[str, Any]:
+        from limner.training.cost import peak
         from limner.training.loop import machine
 
         manifest, subject, request = self.data.manifest, self.subject, self.request
@@ -562,7 +562,7 @@ class _Evaluation:
         if subject.model is not None and self.seen.seconds:
             speed = {
                 "images_per_second": self.seen.sampled / self.seen.seconds, "batch": 256,
-                "peak_memory_mb": _peak_memory(subject.model.method.device),
+                "peak_memory_mb": peak(subject.model.method.device) / 1e6 or None,
             }  # fmt: skip
         return {
             "kind": "evaluation", "format": 1, "limner": __version__,
@@ -643,17 +643,3 @@ def _panels(found: Mapping[str, Any]) -> Panels:
 def _resize(eye: Features) -> str:
     sides = {"digits": 28, "stacked": 28, "efficientnet": 224, "tiny": 16}
     return f"bilinear, antialiased, to {sides[eye.name]} px" if eye.name in sides else "as TensorFlow 1, to 299 px"
-
-
-def _peak_memory(device: torch.device) -> float | None:
-    """In MB: of the GPU where it sampled there, else of this process."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6

@@ -635,7 +635,8 @@ def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
     training = {
         "steps": loop.step, "images": loop.seen, "seconds": round(loop.seconds, 1), "seed": loop.root,
         "precision": loop.facts["machine"]["precision"], "machine": loop.facts["machine"],
-        "skipped_steps": loop.guard.skipped, "limner": __version__, **more,
+        "skipped_steps": loop.guard.skipped, "limner": __version__,
+        "averaged": loop.learner.average.half_life > 0, "peak_memory_mb": round(loop.most_memory() / 1e6, 1), **more,
     }  # fmt: skip
     training |= {name: loop.facts[name] for name in ("init", "measure") if name in loop.facts}
     method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}

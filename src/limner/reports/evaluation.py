@@ -298,7 +298,6 @@ def _training(record: Mapping[str, Any], panels: Panels) -> Html:
 
 
 def _training_facts(training: Mapping[str, Any]) -> dict[str, Any]:
-    machine = training.get("machine") or {}
     found: dict[str, Any] = {}
     if "steps" in training:
         found["steps"] = f"{training['steps']:,}"
@@ -306,14 +305,9 @@ def _training_facts(training: Mapping[str, Any]) -> dict[str, Any]:
         found["images seen"] = f"{training['images']:,}"
     if training.get("seconds"):
         found["time"] = duration(training["seconds"])
-        found["speed"] = f"{number(training.get('images', 0) / training['seconds'])} images/s"
     if "seed" in training:
         found["seed"] = training["seed"]
     found["precision"] = training.get("precision", "–")
-    if training.get("peak_memory_mb"):
-        found["peak memory"] = f"{training['peak_memory_mb']:,.0f} MB"
-    if machine:
-        found["machine"] = machine.get("gpu") or f"{machine.get('cores')} threads, {machine.get('system')}"
     return found
 
 
@@ -321,8 +315,19 @@ def _speed(record: Mapping[str, Any]) -> Html:
     speed, machine = record["speed"], record["machine"]
     if not speed:
         return Html("")
+    training = record["training"] or {}
+    there = training.get("machine") or {}
+    learned = {
+        "speed": f"{number(training['images'] / training['seconds'])} images/s, previews and evaluations included"
+        if training.get("seconds") and "images" in training else "",
+        "peak memory": f"{training['peak_memory_mb']:,.0f} MB" if training.get("peak_memory_mb") else "",
+        "machine": there and (there.get("gpu") or f"{there.get('cores')} threads, {there.get('system')}"),
+        "torch": there.get("torch", ""),
+    }  # fmt: skip
+    learned = {name: value for name, value in learned.items() if value}
     return section(
-        "Speed and memory of sampling",
+        "Speed and memory",
+        Html("<h3>Sampling</h3>"),
         facts(
             {
                 "speed": f"{number(speed['images_per_second'])} images/s",
@@ -333,7 +338,10 @@ def _speed(record: Mapping[str, Any]) -> Html:
                 "the whole evaluation": duration(record["seconds"]),
             }
         ),
-        says="Measured while this page was made, with whatever else the machine was doing at the time.",
+        Html("<h3>Training</h3>") if learned else "",
+        facts(learned) if learned else "",
+        says="Measured while the page was made and while the model was trained, with whatever else the machine was "
+        "doing at the time.",
     )
 
 

@@ -185,10 +185,13 @@ def pace(step: Callable[[int], object], times: int = 3) -> float:
 
 
 def peak(device: torch.device) -> int:
-    """The most memory that this process has taken so far, in bytes."""
+    """The most memory that this process has taken so far, in bytes: of the GPU where it computes there, else of main
+    memory; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

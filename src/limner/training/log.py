@@ -8,16 +8,17 @@ from limner.core.files import atomic, write
 
 
 class Log:
-    """RUN/log.jsonl. Lines are appended; going back to a checkpoint drops what came after it.
+    """RUN/log.jsonl. Lines are appended; resuming drops those of steps after the checkpoint, which are walked again.
 
-    Each line has "event" and, where it belongs to a step, "step".
+    Each line has "event" and, where it belongs to a step, "step". Where the guard goes back to earlier weights, steps
+    are counted on, and the log keeps what happened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, event: str, **values: Any) -> None:
-        """Append a line. It reaches the system at once, so a killed run keeps its log."""
+        """Append a line. It is handed to the system at once, so a killed process keeps it; a power cut may lose it."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **values}) + "\n")
 

@@ -16,7 +16,7 @@ from limner.core.method import Batch
 from limner.core.random import stream
 from limner.data.dataset import Dataset
 from limner.data.loader import batch_indices
-from limner.training import checkpoint
+from limner.training import checkpoint, cost
 from limner.training.guard import COLLAPSED, IN_A_ROW, RELOADS, Diverged, Guard
 from limner.training.interrupt import Interrupt, Interrupted, Left
 from limner.training.learner import Learner
@@ -84,6 +84,7 @@ class Loop:
         self.seen = 0
         self.seconds = 0.0
         self.best = float("inf")
+        self.peak = 0
         self.root = self.learner.seed
         self.log = Log(self.folder / "log.jsonl")
         self.due: list[str] = []
@@ -101,6 +102,7 @@ class Loop:
             "guard": asdict(self.guard),
             "seen": self.seen,
             "seconds": self.seconds,
+            "peak": self.most_memory(),
             "best": None if self.best == float("inf") else self.best,
             "epoch_sums": self._sums,
             "due": self.due,
@@ -115,6 +117,7 @@ class Loop:
         header = found.header
         self.step, self.seen, self.seconds = header["step"], header["seen"], header["seconds"]
         self.best = float("inf") if header["best"] is None else header["best"]
+        self.peak = header.get("peak", 0)
         self.guard = Guard(**header["guard"])
         self._sums = header["epoch_sums"]
         first = self.learner.world.first
@@ -124,6 +127,11 @@ class Loop:
         self._renew()
         if first:
             self.log.cut(self.step)
+
+    def most_memory(self) -> int:
+        """The most memory that the run has taken in this process, over all sittings, in bytes."""
+        self.peak = max(self.peak, cost.peak(self.learner.world.device))
+        return self.peak
 
     def _renew(self) -> None:
         """After going back, training sees other batches and noise, and moves in smaller steps."""
