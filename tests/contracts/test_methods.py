@@ -16,6 +16,7 @@ import torch
 import limner
 from limner.core import catalog
 from limner.core.config import Adam
+from limner.core.errors import UsageError
 from limner.core.events import Finished
 from limner.core.random import generator
 from limner.core.tensorfile import read_tensors
@@ -167,7 +168,12 @@ def test_a_sample_does_not_depend_on_its_neighbours(case):
 def test_exports_with_parity(case):
     """A batch of another size than the one it was traced with makes the same samples in ONNX Runtime."""
     header = {"method": case.name, "config": case.config, "sha256": ""}
-    there, difference = moved(Model(Path("test"), header, built(case).eval()), "onnxruntime")
+    model = Model(Path("test"), header, built(case).eval())
+    if model.method.passes > 1:
+        with pytest.raises(UsageError, match="times through its network"):
+            moved(model, "onnxruntime")
+        return
+    there, difference = moved(model, "onnxruntime")
     assert difference <= 1e-4
     assert there.generate(3).array.std() > 0
 

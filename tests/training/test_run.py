@@ -122,13 +122,15 @@ def test_named_changes_are_listed(tmp_path):
 def test_data_that_changed_are_refused_unless_others_are_named(tmp_path):
     from limner.data.pack import write_pack
 
-    def packed(name, seed):
+    def packed(name, seed, decoder=""):
         (tmp_path / name).mkdir(exist_ok=True)
         samples = np.random.default_rng(seed).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
-        write_pack(tmp_path / name, samples, None, name=name, source="a test")
+        write_pack(tmp_path / name, samples, None, name=name, source="a test", decoder=decoder)
         return str(tmp_path / name)
 
     run(tmp_path / "a", data=packed("one", 1), steps=3)
+    packed("one", 1, decoder="another that made the same bytes")
+    list(limner.train(resume=tmp_path / "a", steps=4))
     packed("one", 2)
     with pytest.raises(UsageError, match=r"the data are not those that the run began with \(sha256: was"):
         list(limner.train(resume=tmp_path / "a", steps=5))

@@ -75,7 +75,7 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
                 dynamic_shapes={name: {0: "batch"} for name in names},
             )
     except torch.onnx.OnnxExporterError as error:
-        said = next((line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()), "")
+        said = " ".join(str(error.__cause__ or error).split())[:300]
         raise LimnerError(f"{model.name} cannot be written as a graph: {said}") from error
     assert program is not None
     # PyTorch notes for each operation in which files of this machine it came about.
@@ -133,6 +133,12 @@ def moved(model: Model, runtime: Runtime, opset: int = OPSET) -> tuple[Model, fl
 
 
 def _generating(model: Model) -> Generate:
+    if isinstance(model.method, Generate) and model.method.passes > 1:
+        raise UsageError(
+            f"{model.path} is a {model.name} model, which passes {model.method.passes} times through its network for "
+            "each sample; only one pass is exported as a graph",
+            "sample it with limner sample, without --backend",
+        )
     if not isinstance(model.method, Generate):
         raise UsageError(
             f"{model.path} is a {model.name} model, and only those that make pictures of noise are exported"

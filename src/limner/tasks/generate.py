@@ -14,11 +14,13 @@ class Generate(Method):
 
     latent       how many numbers of noise make one sample; set by the final class's __init__
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
+    passes       how often a sample passes through the network; training looks at fewer samples where it is often
     """
 
     conditional: bool = False
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     latent: int
+    passes: int = 1
 
     @abstractmethod
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
