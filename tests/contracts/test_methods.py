@@ -174,8 +174,9 @@ def test_exports_with_parity(case):
             moved(model, "onnxruntime")
         return
     there, difference = moved(model, "onnxruntime")
-    assert difference <= 1e-4
-    assert there.generate(3).array.std() > 0
+    spread = float(there.draw(torch.randn(3, model.method.latent), None).std())
+    # A network that has not learned makes nearly grey pictures, so the difference is measured by what varies in them.
+    assert difference <= 1e-3 * spread
 
 
 @pytest.mark.parametrize("stop", [1, 5, 10, 12])
