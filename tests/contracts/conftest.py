@@ -5,13 +5,20 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from limner.core import catalog
 from limner.core.config import TrainingConfig
 from limner.core.signal import Signal
-from limner.data.pack import write_pack
+from limner.data.cache import finish
+from limner.data.dataset import TEXT
+from limner.data.pack import open_pack, write_pack
+from limner.features import minilm
+from limner.features.captions import embedded
+from limner.tasks.generate import Captioned
 
-TINY = {"batch": 8, "width": 4, "latent": 6, "average": 0.05}
+CAPTIONS = [f"picture {letter}" for letter in "abcdefghijklmnopqrst"]
+TINY = {"batch": 8, "width": 4, "latent": 6, "told": 5, "average": 0.05}
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,17 @@ def tiny(name):
     return {key: value for key, value in TINY.items() if key in fields}
 
 
+def suited(name, **shape):
+    """A signal, with captions if the method reads them."""
+    return Signal(**shape, text=TEXT if issubclass(catalog.method(name), Captioned) else 0)
+
+
 def cases():
     """Each method on grey 28×28 px, and on colour 16×16 px; in each way that it learns classes, where it does."""
     for name in catalog.names():
         assert issubclass(catalog.head(name).Config, TrainingConfig)
-        yield Case(name, tiny(name), Signal(channels=1, size=(28, 28)))
-        yield Case(name, tiny(name), Signal(channels=3, size=(16, 16)))
+        yield Case(name, tiny(name), suited(name, channels=1, size=(28, 28)))
+        yield Case(name, tiny(name), suited(name, channels=3, size=(16, 16)))
         conditioning = catalog.head(name).Config.model_fields.get("conditioning")
         for way in () if conditioning is None else get_args(conditioning.annotation):
             if way != "none":
@@ -54,6 +66,12 @@ def pytest_generate_tests(metafunc):
 def every_case():
     """All cases of the catalogue."""
     return list(cases())
+
+
+@pytest.fixture
+def suits():
+    """The function that gives a method a signal it can learn."""
+    return suited
 
 
 @pytest.fixture
@@ -75,5 +93,26 @@ def write(case, folder):
     samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)
     labels = np.arange(20) % case.signal.classes if case.signal.classes else None
     about = {"name": "noise", "split": "train", "source": "a test", "classes": tuple("abc"[: case.signal.classes])}
-    write_pack(folder, samples, labels, **about)
+    write_pack(folder, samples, labels, CAPTIONS if case.signal.text else (), **about)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache where the packs' captions are already read, by random weights: the real encoder's are 84 MB."""
+    folder = tmp_path_factory.mktemp("captions")
+    write_pack(folder, np.zeros((20, 1), np.float32), None, CAPTIONS, name="captions", source="a test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMNER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with pytest.MonkeyPatch.context() as reading:
+            reading.setattr(minilm, "fetch", lambda: iter(()))
+            reading.setattr(minilm, "load", encoder)
+            finish(embedded(open_pack(folder)))
+        yield
+
+
+def encoder():
+    """A sentence encoder of random weights that knows letters alone: the real one's weights are 84 MB."""
+    torch.manual_seed(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return minilm.MiniLM({piece: i for i, piece in enumerate(("[CLS]", "[SEP]", "[UNK]", *letters))}, layers=0)

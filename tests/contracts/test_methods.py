@@ -39,7 +39,8 @@ def batch(case, method, count=8, seed=3):
     """As many batches of `count` as a step of the method reads, joined."""
     count *= method.batches
     x = torch.rand(count, *case.signal.shape, generator=generator(seed, "test")) * 2 - 1
-    return {"x": x, "label": torch.arange(count) % max(1, case.signal.classes)}
+    text = {"text": torch.nn.functional.normalize(torch.randn(count, case.signal.text), dim=1)}
+    return {"x": x, "label": torch.arange(count) % max(1, case.signal.classes)} | (text if case.signal.text else {})
 
 
 def learner(case):
@@ -88,10 +89,8 @@ def test_the_head_without_torch_is_the_class_with_it(name):
 
 
 @pytest.mark.parametrize("name", catalog.names())
-def test_builds_from_its_defaults(name):
-    from limner.core.signal import Signal
-
-    method = build(name, {}, Signal(channels=1, size=(28, 28)))
+def test_builds_from_its_defaults(name, suits):
+    method = build(name, {}, suits(name, channels=1, size=(28, 28)))
     assert sum(p.numel() for p in method.parameters()) > 100_000
 
 

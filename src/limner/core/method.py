@@ -13,7 +13,8 @@ from limner.core.settings import Settings
 from limner.core.signal import Signal
 
 Batch = Mapping[str, Tensor]
-"""What a step learns from: "x" (N, C, *size) in [-1, 1], and "label" (N,) int64 where there are classes."""
+"""What a step learns from: "x" (N, C, *size) in [-1, 1]; "label" (N,) int64 where there are classes; "text"
+(N, signal.text), captions as vectors of length 1, where there are captions and the method reads them."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Signal(Settings):
     """Extent of each axis in px: (), (L,), (H, W) or (D, H, W)."""
     classes: int = Field(default=0, ge=0)
     """How many classes the labels name; 0 where there are no labels."""
+    text: int = Field(default=0, ge=0)
+    """How many numbers stand for a caption; 0 where there are no captions."""
 
     @model_validator(mode="after")
     def _positive(self) -> Self:

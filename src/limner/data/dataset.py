@@ -17,6 +17,8 @@ from limner.data.stack import Stack
 if TYPE_CHECKING:
     from torch import Tensor
 
+TEXT = 384
+"""Numbers that stand for a caption, see limner.features.captions."""
 FORMAT = 1
 """The version of the pack's layout. A pack of a later one is refused."""
 
@@ -64,7 +66,8 @@ class Manifest(Settings):
     @property
     def signal(self) -> Signal:
         """What a method makes that learns from these data."""
-        return Signal(channels=self.channels, size=self.size, classes=len(self.classes))
+        text = TEXT if self.captions_sha256 else 0
+        return Signal(channels=self.channels, size=self.size, classes=len(self.classes), text=text)
 
     def describe(self) -> str:
         """In words, e.g. 'mnist: 55,000 train images, 28×28 px, grey, 10 classes'."""
@@ -82,6 +85,7 @@ class Dataset:
     samples   (count, C, *size)  uint8 pictures, or float32 points in [-1, 1]
     labels    (count,)           int64, or None
     captions  what each sample shows, in words; empty where nobody said
+    text      (count, TEXT)      float32, the captions as vectors; None where nobody asked for them
     rows      (n,)               the numbers of those that are meant; None for all of them
     """
 
@@ -89,6 +93,7 @@ class Dataset:
     samples: np.ndarray | Stack
     labels: np.ndarray | None = None
     captions: Sequence[str] = ()
+    text: np.ndarray | None = None
     rows: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -105,6 +110,7 @@ class Dataset:
         indices  (N,)           which samples
         returns  "x"            (N, C, *size)  float32 in [-1, 1]
                  "label"        (N,)           int64, where there are labels
+                 "text"         (N, TEXT)      float32, where captions were embedded
         """
         import torch
 
@@ -115,6 +121,8 @@ class Dataset:
         batch = {"x": x}
         if self.labels is not None:
             batch["label"] = torch.from_numpy(self.labels[indices])
+        if self.text is not None:
+            batch["text"] = torch.from_numpy(self.text[indices])
         return batch
 
     def split(self, share: float, most: int, seed: int) -> tuple[Dataset, Dataset]:

@@ -14,8 +14,10 @@ from limner.core.method import Method
 from limner.core.random import normal
 from limner.core.signal import Signal
 from limner.core.tensorfile import load_into, read_header, read_tensors, refuse_misfits, write_tensors
+from limner.features import minilm
+from limner.features.captions import caption_vector
 from limner.models.pictures import Pictures
-from limner.tasks.generate import Generate
+from limner.tasks.generate import Captioned, Generate
 
 KIND = "model"
 _HEADER = {"method": str, "config": dict, "signal": dict, "data": dict, "training": dict, "card": str, "sha256": str}
@@ -50,39 +52,75 @@ class Model:
         return str(self.header["sha256"])
 
     def generate(
-        self, count: int = 16, *, seed: int = 0, label: int | None = None, truncation: float = 1.0
+        self,
+        count: int = 16,
+        *,
+        seed: int = 0,
+        label: int | None = None,
+        text: str | None = None,
+        truncation: float = 1.0,
     ) -> Pictures:
         """Make pictures out of noise.
 
         count       how many
         seed        the same seed gives the same pictures
         label       the class to make, for models that learned classes
+        text        what to make, for models that learned captions
         truncation  scales the noise: below 1 gives more typical and less varied pictures
-        raises      UsageError   if this model does not generate, or has no such class
+        raises      UsageError   if this model does not generate, or has no such class, or reads no text
+                    DataError    if the text's encoder can't be fetched
         """
         z = self.noise(count, seed) * truncation
-        recipe = {"seed": seed, "count": count, "truncation": truncation} | ({} if label is None else {"label": label})
-        return self.decode(z, label, recipe)
+        recipe: dict[str, Any] = {"seed": seed, "count": count, "truncation": truncation}
+        recipe |= {name: value for name, value in (("label", label), ("text", text)) if value is not None}
+        return self.decode(z, label, recipe, text)
 
     def noise(self, count: int, seed: int) -> torch.Tensor:
         """The (count, latent) noise of a seed; the first rows do not depend on the count."""
         return normal(seed, count, self._generating().latent, "sample")
 
-    def decode(self, z: torch.Tensor, label: int | None = None, recipe: Mapping[str, Any] | None = None) -> Pictures:
+    def decode(
+        self,
+        z: torch.Tensor,
+        label: int | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        text: str | None = None,
+    ) -> Pictures:
         """Make pictures of given noise.
 
         z       (N, latent)
+        label   the class to make
         recipe  what else the pictures should remember about how they were made
+        text    what to make, in words
         """
         method = self._generating()
         classes = method.signal.classes
-        if label is not None and not method.conditional:
+        captioned = isinstance(method, Captioned)
+        if label is not None and (captioned or not method.conditional):
             raise UsageError(f"{self.path} makes no classes on request: {self.name} learns none", "leave out --label")
         if label is not None and not 0 <= label < classes:
             raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", "give one of them")
+        if text is not None and not captioned:
+            raise UsageError(
+                f"{self.path} does not make what a text says: {self.name} learns no captions",
+                "leave out --text, or train a method that does: limner train gan_cls --data emoji",
+            )
         labels = None if label is None else torch.full((len(z),), label)
+        labels = labels if text is None else self._told(text).expand(len(z), -1)
         origin = {"method": self.name, "model": self.sha256, **(recipe or {}), "settings": self.header["config"]}
         return Pictures.of((self.draw or method.draw)(z, labels), origin)
+
+    def _told(self, text: str) -> torch.Tensor:
+        """(signal.text,)  a caption, as the encoder that the model learned with reads it."""
+        learned = self.header.get("text_encoder")
+        learned = learned if isinstance(learned, dict) else {}
+        if learned.get("sha256") != minilm.SHA256:
+            raise ModelError(
+                f"{self.path} learned captions through {learned.get('name', 'an encoder that it does not name')}, and "
+                f"this limner has {minilm.PACKAGE} {minilm.VERSION}",
+                "use the limner that it was trained with",
+            )
+        return caption_vector(text)
 
     def to(self, device: str | torch.device) -> "Model":
         """The same model on another device."""

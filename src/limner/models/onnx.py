@@ -44,7 +44,8 @@ class _Verb(nn.Module):
 def to_onnx(model: Model, opset: int = OPSET) -> bytes:
     """A generating model as the content of an ONNX file. It is not proven yet: see `largest_difference`.
 
-    The graph's inputs are z (batch, latent) and, where the method makes classes on request, label (batch,) int64.
+    The graph's inputs are z (batch, latent) and, where the method makes classes on request, label (batch,) int64; where
+    it makes what a caption says, label is the caption's vector.
     Its output is image (batch, C, H, W) in [-1, 1]; where no pictures are made, sample. The batch is free.
 
     opset   version of ONNX's operators
@@ -61,7 +62,7 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
     if sum(tensor.nbytes for tensor in method.state_dict().values()) > _LARGEST:
         raise LimnerError(f"{model.path} has more than 2 GB of weights, which no single ONNX file can hold")
     names = ["z", "label"] if method.conditional else ["z"]
-    example = (torch.zeros(2, method.latent), torch.zeros(2, dtype=torch.long))[: len(names)]
+    example = (torch.zeros(2, method.latent), method.in_turn(2))[: len(names)]
     try:
         with plain(), torch.no_grad(), _quiet():
             program = torch.onnx.export(

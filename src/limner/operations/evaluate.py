@@ -475,8 +475,9 @@ class _Evaluation:
         if method is None or (method.signal.classes and self.data.labels is None):
             return
         ends = torch.randn(2 * 5, method.latent, generator=generator(self.request.seed, "walks"))
-        # A walk stays within one class, where there are classes.
-        of = [torch.full((_ROW,), i % max(1, method.signal.classes)) for i in range(5)]
+        # A walk stays within one class or caption, where there are any.
+        one_of_each = method.in_turn(5)
+        of = [None if one_of_each is None else one_of_each[i : i + 1].repeat_interleave(_ROW, 0) for i in range(5)]
         walks = [method.draw(between(ends[2 * i], ends[2 * i + 1], _ROW), of[i]) for i in range(5)]
         panels["walks"] = as_bytes(torch.cat(walks), self.data.signal.shape).reshape(5, _ROW, *self.data.signal.shape)
 

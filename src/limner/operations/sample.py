@@ -33,6 +33,8 @@ class Sample(Settings):
     """Pictures in a row of the sheet; about square where it is not given."""
     label: int | None = Field(default=None, ge=0)
     """The class to make, for models that learned classes."""
+    text: str | None = Field(default=None, max_length=1000)
+    """What to make, in words, for models that learned captions; a few captions of their data where it is not given."""
     truncation: float = Field(default=1.0, gt=0, le=2)
     """Scales the noise: below 1 gives more typical and less varied pictures."""
     interpolate: int | None = Field(default=None, ge=0)
@@ -90,10 +92,11 @@ def sample(request: Sample) -> Iterator[Event]:
     noise = model.noise(request.count, request.seed) * request.truncation
     recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation, **_by(request)}
     recipe |= {} if request.label is None else {"label": request.label}
+    recipe |= {} if request.text is None else {"text": request.text}
     # Points are drawn together on one picture.
     step = _BATCH if model.method.signal.rank else request.count
     for start in range(0, request.count, step):
-        pictures = model.decode(noise[start : start + step], request.label, recipe)
+        pictures = model.decode(noise[start : start + step], request.label, recipe, request.text)
         if sheet:
             made.append(pictures)
         else:
@@ -140,7 +143,8 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     a, b = model.noise(1, request.seed)[0], model.noise(1, request.interpolate)[0]
     path = between(a, b, count) * request.truncation
     recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_by(request)}
-    pictures = model.decode(path, request.label, recipe)
+    recipe |= {} if request.text is None else {"text": request.text}
+    pictures = model.decode(path, request.label, recipe, request.text)
     strip, film = (out, out.with_suffix(".gif")) if out.suffix else (out / "strip.png", out / "walk.gif")
     if request.out is not None:
         refuse_existing(film, request.force)

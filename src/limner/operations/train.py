@@ -229,7 +229,7 @@ def _train(method: str, request: Train, config: Mapping[str, Any], named: Collec
     from limner.training.world import join
 
     keep_pages()
-    opening = _opened(request)
+    opening = _opened(request, method)
     # Of several processes one tells what all do.
     dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
     with join(request.device) as world, _left_as_found(world), ExitStack() as held:
@@ -291,17 +291,24 @@ def _newest(folder: Path) -> Generator[Event, None, Checkpoint | None]:
     return found
 
 
-def _opened(request: Train) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
+def _opened(request: Train, method: str) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
     """The data, and where they are asked for, real samples that training does not see."""
     from limner.data.sources import open_data
+    from limner.features.captions import embedded
+    from limner.tasks.generate import Captioned
 
     channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
-    shape: dict[str, Any] = {"size": request.size, "channels": channels, "fit": request.fit}
-    dataset = yield from open_data(request.data, **shape)
+    reads = issubclass(catalog.method(method), Captioned)
+
+    def part(split: Literal["train", "test"]) -> Generator[Event, None, Dataset]:
+        found = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit, split=split)
+        return (yield from embedded(found)) if reads and found.captions else found
+
+    dataset = yield from part("train")
     if request.augment != "ada":
         return dataset, None
     try:
-        unseen = yield from open_data(request.data, split="test", **shape)
+        unseen = yield from part("test")
     except (UsageError, DataError) as error:
         if "has no test part" not in error.message:
             raise
@@ -484,6 +491,7 @@ def _prepared(
     unseen  real samples that training does not see, where it needs some
     found   what the run goes on from
     """
+    import numpy as np
     import torch
 
     from limner import features
@@ -493,7 +501,7 @@ def _prepared(
     from limner.metrics.figures import quick, suited
     from limner.models.model import build
     from limner.models.pictures import Pictures
-    from limner.tasks.generate import Generate
+    from limner.tasks.generate import EXAMPLES, Captioned, Generate
     from limner.training.average import Average
     from limner.training.joined import refuse_parts
     from limner.training.learner import Learner
@@ -516,6 +524,9 @@ def _prepared(
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
+    if isinstance(made, Captioned):
+        some_of_all = permutation(request.seed, count, "examples")[np.arange(EXAMPLES) % count]
+        made.get_buffer("examples").copy_(dataset.take(some_of_all)["text"])
     if chosen.batch > count:
         raise UsageError(
             f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
@@ -538,7 +549,8 @@ def _prepared(
     if world.first:
         _check_space(request, sum(p.numel() for p in made.parameters()))
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
-    columns = made.signal.classes if made.conditional and made.signal.classes <= 20 else 4
+    classes = made.conditional and not isinstance(made, Captioned) and made.signal.classes <= 20
+    columns = made.signal.classes if classes else 4
     shown = 2500 if not made.signal.rank else 4 * columns
     fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
     some = dataset.take(permutation(request.seed, count, "watch")[:256])["x"]
@@ -630,8 +642,10 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
 
 
 def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
+    from limner.features import minilm
     from limner.models.card import card
     from limner.models.model import save_model
+    from limner.tasks.generate import Captioned
 
     training = {
         "steps": loop.step, "images": loop.seen, "seconds": round(loop.seconds, 1), "seed": loop.root,
@@ -641,6 +655,8 @@ def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
     }  # fmt: skip
     training |= {name: loop.facts[name] for name in ("init", "measure") if name in loop.facts}
     method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}
+    if isinstance(loop.learner.method, Captioned):
+        facts["text_encoder"] = {"name": f"{minilm.PACKAGE} {minilm.VERSION}", "sha256": minilm.SHA256}
     with loop.learner.average.applied(loop.learner.method) as averaged:
         about = card(catalog.head(method), loop.dataset.manifest, training)
         save_model(path, averaged, method, {**facts, "card": about})

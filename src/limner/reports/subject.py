@@ -15,9 +15,10 @@ from limner.core.random import generator
 from limner.data.builtin import BUILT_IN
 from limner.data.dataset import Dataset
 from limner.data.sources import open_data
+from limner.features.captions import embedded
 from limner.metrics.figures import BATCH, real_pictures
 from limner.models.model import Model, load
-from limner.tasks.generate import Generate
+from limner.tasks.generate import Captioned, Generate
 from limner.training.world import pick_device
 
 Sampler = Callable[[int, int], Iterator[Tensor]]
@@ -82,6 +83,8 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
             f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
             "give the --data that it learned from",
         )
+    if isinstance(method, Captioned) and data.captions:
+        data = yield from embedded(data)
     if learned.get("sha256") != data.manifest.sha256:
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
 
@@ -98,14 +101,14 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
 
 
 def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
-    """Samples of a seed, in batches; where there are classes, they come as often as in the data."""
+    """Samples of a seed, in batches; where there are classes or captions, they come as often as in the data."""
     luck = generator(seed, "evaluate")
-    classes = None if data.labels is None or not method.signal.classes else torch.from_numpy(data.labels)
+    told = data.text if isinstance(method, Captioned) else data.labels if method.signal.classes else None
     for start in range(0, count, BATCH):
         z = torch.randn(BATCH, method.latent, generator=luck)
-        labels = None if classes is None else classes[torch.randint(len(classes), (BATCH,), generator=luck)]
         some = min(BATCH, count - start)
-        yield method.draw(z[:some], None if labels is None else labels[:some], BATCH)
+        which = None if told is None else torch.randint(len(told), (BATCH,), generator=luck)[:some].numpy()
+        yield method.draw(z[:some], None if told is None else torch.from_numpy(told[which]), BATCH)
 
 
 def _source_of(run: Path) -> str | None:

@@ -6,7 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from limner.core.method import Method
+from limner.core.method import Batch, Method
+from limner.core.settings import Settings
+from limner.core.signal import Signal
 
 
 class Generate(Method):
@@ -27,7 +29,8 @@ class Generate(Method):
         """Samples from noise.
 
         z       (N, latent)        standard normal
-        label   (N,)               classes; needed where the method is conditional, and ignored where it is not
+        label   (N,)               classes; needed where the method is conditional, and ignored where it is not;
+                                   captions, (N, signal.text), where it is Captioned
         returns (N, C, *size)      values in [-1, 1]
         """
 
@@ -39,6 +42,10 @@ class Generate(Method):
         returns (N,)  logits: positive where it takes the sample for real; None where there is no such judge
         """
         return None
+
+    def told(self, batch: Batch) -> Tensor | None:
+        """What `generate` and `judge` are told of a batch's samples: their classes, or their captions."""
+        return batch.get("label")
 
     def in_turn(self, count: int) -> Tensor | None:
         """Each class in turn, (count,), for a conditional method that is asked for none; None for any other."""
@@ -74,3 +81,28 @@ class Generate(Method):
         parts = [self.judge(part.to(self.device)) for part in x.split(batch)]
         said = [part.float().cpu() for part in parts if part is not None]
         return torch.cat(said) if said else None
+
+
+EXAMPLES = 64
+"""Captions that a model carries along, to show what it makes where nobody says what."""
+
+
+class Captioned(Generate):
+    """A method that makes what a sentence says. What others know as a label is a caption here, as a vector.
+
+    examples  (EXAMPLES, signal.text)  captions of the data, set before training
+    """
+
+    conditional = True
+
+    def __init__(self, config: Settings, signal: Signal) -> None:
+        super().__init__(config, signal)
+        self.register_buffer("examples", torch.zeros(EXAMPLES, signal.text))
+
+    def told(self, batch: Batch) -> Tensor:
+        return batch["text"]
+
+    def in_turn(self, count: int) -> Tensor:
+        """(count, signal.text)  the example captions, again and again."""
+        examples = self.get_buffer("examples").cpu()
+        return examples[torch.arange(count) % len(examples)]

@@ -96,11 +96,11 @@ class Adaptive(Augmentation):
         for part in (self.training, self.unseen):
             order = permutation(self.seed, len(part), "ada", part.manifest.split, index)[: self.looks]
             batches.append({name: value.to(device) for name, value in part.take(order).items()})
-        label = batches[0].get("label")
+        label = method.told(batches[0])
         z = torch.randn(len(batches[0]["x"]), method.latent, generator=generator(self.seed, "ada", "noise", index))
-        batches.append({"x": method.generate(z.to(device), label)} | ({} if label is None else {"label": label}))
-        for some in batches:
-            score = method.judge(self.augmented(some["x"], luck), some.get("label"))
+        fakes = method.generate(z.to(device), label)
+        for x, told in [*((some["x"], method.told(some)) for some in batches), (fakes, label)]:
+            score = method.judge(self.augmented(x, luck), told)
             assert score is not None
             means.append(score.float().mean())
         method.train()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.errors import UsageError
-from limner.tasks.generate import Generate
+from limner.tasks.generate import Captioned, Generate
 from limner.training.wrap import Wrap
 
 
@@ -32,7 +32,7 @@ class Transition(Wrap):
     name = "transition"
 
     def __init__(self, method: Generate, averaged: nn.Module, start: float, end: float, total: float) -> None:
-        if not method.conditional:
+        if not method.conditional or isinstance(method, Captioned):
             raise UsageError("--transition is for a method that learns classes", "give --conditioning projection too")
         if not 0 <= start < end:
             raise UsageError(
