@@ -20,6 +20,7 @@ from limner.nn.conv import (
     plain,
     same_padding,
 )
+from limner.nn.tiles import OUTPUTS, points, tile_conv2d, tile_conv_transpose2d
 
 # (big, small, kernel, stride, left), height then width: the DCGAN's two shapes, then odd ones.
 GEOMETRIES = [
@@ -33,6 +34,16 @@ GEOMETRIES = [
 ]
 CONVS = [frequency_conv2d, column_conv2d]
 TRANSPOSES = [frequency_conv_transpose2d, column_conv_transpose2d]
+# Short kernels, for tiles of four: whole ones, a part of one, three phases, and taps that nothing reaches.
+SHORT = [
+    Geometry((8, 8), (8, 8), (3, 3), (1, 1), (1, 1)),
+    Geometry((16, 9), (8, 9), (4, 3), (2, 1), (1, 1)),
+    Geometry((14, 14), (7, 7), (5, 5), (2, 2), (1, 1)),
+    Geometry((11, 5), (3, 3), (7, 2), (3, 1), (2, 0)),
+    Geometry((11, 11), (4, 4), (4, 4), (2, 2), (0, 0)),
+    Geometry((5, 5), (3, 3), (3, 3), (1, 1), (0, 0)),
+    Geometry((1, 1), (1, 1), (3, 3), (1, 1), (1, 1)),
+]
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
@@ -66,6 +77,49 @@ def test_forms_agree_with_pytorch(g: Geometry, n: int) -> None:
     for transpose in TRANSPOSES:
         expected = reference_transpose(small, weight, bias_b, g)
         torch.testing.assert_close(transpose(small, weight, bias_b, g), expected)
+
+
+@pytest.mark.parametrize("g", SHORT)
+def test_tiles_agree_with_pytorch(g: Geometry) -> None:
+    big, small, weight, bias_s, bias_b = tensors(g)
+    for x in (big, big.to(memory_format=torch.channels_last)):
+        torch.testing.assert_close(tile_conv2d(x, weight, bias_s, g), reference(big, weight, bias_s, g))
+    torch.testing.assert_close(
+        tile_conv_transpose2d(small, weight, bias_b, g), reference_transpose(small, weight, bias_b, g)
+    )
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3])
+def test_points_make_a_correlation(taps: int) -> None:
+    # Σ over the points of small[o] · kernel[m] · big[q] is 1 where q = o + m and 0 elsewhere, for every output.
+    big, kernel, small = points(taps)
+    assert len(big) == OUTPUTS + taps - 1
+    made = torch.einsum("po,pm,pq->omq", small, kernel, big)
+    for o in range(OUTPUTS):
+        for m in range(taps):
+            assert made[o, m].tolist() == pytest.approx([float(q == o + m) for q in range(len(big))], abs=1e-14)
+
+
+@pytest.mark.parametrize("g", SHORT[:2])
+def test_tiles_keep_single_precision(g: Geometry) -> None:
+    # Values at points are up to 4 times as large as what they come from, so some more rounding is left than by taps.
+    big, small, weight, _, _ = tensors(g, s=64, b=64)
+    for form, x in ((tile_conv2d, big), (tile_conv_transpose2d, small)):
+        exact = form(x, weight, None, g)
+        single = form(x.float(), weight.float(), None, g).double()
+        assert (single - exact).norm() < 4e-6 * exact.norm()
+
+
+@pytest.mark.parametrize("g", [SHORT[1], SHORT[3]])
+def test_derivatives_of_tiles(g: Geometry) -> None:
+    big, small, weight, bias_s, bias_b = [t.requires_grad_() for t in tensors(g, n=2, s=2, b=1)]
+    for form, x, bias in ((tile_conv2d, big, bias_s), (tile_conv_transpose2d, small, bias_b)):
+
+        def call(x: Tensor, w: Tensor, b: Tensor, form=form) -> Tensor:
+            return form(x, w, b, g)
+
+        assert torch.autograd.gradcheck(call, (x, weight, bias), fast_mode=True)
+        assert torch.autograd.gradgradcheck(call, (x, weight, bias), fast_mode=True)
 
 
 def test_single_precision_is_kept() -> None:
@@ -126,8 +180,11 @@ def test_same_by_hand() -> None:
     assert back(torch.tensor([[[[1.0, 10.0]]]])).tolist() == [[[[1.0, 2.0, 13.0, 20.0]]]]
 
 
-# in, out, kernel, stride, size: by frequency, by columns, and left to PyTorch.
-LAYERS = [(32, 48, 5, 1, 7), (64, 128, 5, 2, 7), (1, 16, 5, 2, 14), (3, 4, 4, 3, 9), (4, 2, 3, 1, 5), (2, 2, 1, 2, 5)]
+# in, out, kernel, stride, size: by tiles, by frequency, by columns, and left to PyTorch.
+LAYERS = [
+    (128, 96, 3, 1, 16), (64, 128, 4, 2, 16), (32, 48, 5, 1, 7), (64, 128, 5, 2, 7), (1, 16, 5, 2, 14), (3, 4, 4, 3, 9),
+    (4, 2, 3, 1, 5), (2, 2, 1, 2, 5),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("c", "d", "k", "s", "size"), LAYERS)
@@ -230,13 +287,15 @@ def test_export_goes_through_pytorch_s_operation() -> None:
 
 
 def test_these_shapes_take_the_quick_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The layers of the MNIST DCGAN, and the first two of LAYERS above; the last three are PyTorch's.
+    # The layers of the MNIST DCGAN, and the first five of LAYERS above; the last three are PyTorch's.
     import limner.nn.conv as module
 
     seen: list[str] = []
-    for name in ("frequency_conv2d", "column_conv2d"):
-        form = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, name=name, form=form: (seen.append(name), form(*a))[1])
+    noted = {
+        name: lambda *a, name=name, form=form: (seen.append(name), form(*a))[1]
+        for name, form in module._DOWN._asdict().items()
+    }
+    monkeypatch.setattr(module, "_DOWN", module.Forms(**noted))
     for c, d, k, s, size in [(256, 128, 5, 1, 7), (64, 128, 5, 2, 7), (1, 64, 5, 2, 14), *LAYERS]:
         Conv2d(c, d, k, s, padding="same")(torch.randn(16, c, size * s, size * s))
-    assert seen == ["frequency_conv2d", "frequency_conv2d", "column_conv2d"] * 2
+    assert seen == ["frequencies", "frequencies", "columns", "tiles", "tiles", "frequencies", "frequencies", "columns"]

@@ -15,7 +15,7 @@ Gauss multiplies complex numbers with three real products: 121 products in place
 So a convolution is three small matrices: U on the big side, V on the kernel, S on the small side. It transforms with U
 and V, multiplies channels one frequency at a time, and returns with Sᵀ; its transpose goes in by S and out by Uᵀ.
 All are batched matrix products on channels_last data without a permuting copy, and autograd differentiates them to
-any order.
+any order. Larger maps with short kernels go by tiles (see tiles.py); a count of multiplications picks the form.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Pair = tuple[int, int]
+from limner.nn.geometry import Geometry, Pair
+from limner.nn.tiles import LONGEST, OUTPUTS, plan, tile_conv2d, tile_conv_transpose2d
+
 Padding = int | Pair | Literal["same"]
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
@@ -69,16 +71,6 @@ def same_padding(size: int, kernel: int, stride: int) -> Pair:
     """Zeros that TensorFlow's 'same' puts on the left and right of one axis, so that ⌈size / stride⌉ outputs remain."""
     total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
-
-
-class Geometry(NamedTuple):
-    """Sizes of a convolution, height then width; the big side is its input, or the output of its transpose."""
-
-    big: Pair
-    small: Pair
-    kernel: Pair
-    stride: Pair
-    left: Pair
 
 
 class Axis(NamedTuple):
@@ -249,6 +241,14 @@ def _margins(g: Geometry) -> tuple[int, int, int, int]:
 Form = Callable[[Tensor, Tensor, Tensor | None, Geometry], Tensor]
 
 
+class Forms(NamedTuple):
+    """The ways to do a convolution, or its transpose, other than PyTorch's own."""
+
+    frequencies: Form
+    columns: Form
+    tiles: Form
+
+
 def _in_parts(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     # Data by frequency are some 2.5 times as large, so a very large batch is done in parts to bound the memory.
     if len(x) <= 512:
@@ -256,33 +256,51 @@ def _in_parts(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None, g: Geo
     return torch.cat([form(part, weight, bias, g) for part in x.split(512)])
 
 
-def _pays(g: Geometry, batch: float, small: int, big: int) -> bool:
-    """Whether frequencies beat PyTorch's own convolution, by counting multiplications for each sample.
-
-    small, big   channels of each side
+def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: Forms) -> Form | None:
+    """Which form should do x, or none, by counting multiplications for each sample.
 
     The weights of the count were fitted with benchmarks/conv.py on Zen 3: transforms run at .7 of the speed of the
-    products between channels, which is that of PyTorch's convolution. What is won must pay for copies too.
+    products between channels, which is that of PyTorch's convolution; a number that is copied to a tile or back takes
+    the time of 60 multiplications. What is won must pay for other copies too.
     """
-    y, x = axes(g)
-    alone = (2 - y.period % 2) * (2 - x.period % 2)
-    products, phases = (3 * y.period * x.period - alone) // 2, math.prod(g.stride)
-    taps = phases * y.taps * x.taps * big * small / batch
-    transforms = products * (phases * y.spots * x.spots * big + math.prod(g.small) * small + taps)
-    plain = math.prod(g.kernel) * math.prod(g.small) * big * small
-    return products * phases * big * small + 1.4 * transforms < 0.8 * plain
-
-
-def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: tuple[Form, Form]) -> Form | None:
-    """Which of (by frequency, by columns) should do x, or neither."""
     small, big = layer.weight.shape[:2]
     ordinary = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
     exact = x.dim() == 4 and x.dtype == layer.weight.dtype in (torch.float32, torch.float64)
     if not (ordinary and exact and quick(x)) or min(len(x), *g.big, *g.small) < 1:
         return None
     if big == 1 and small >= 16:
-        return forms[1]
-    return forms[0] if _pays(g, len(x) * _times.get(), small, big) else None
+        return forms.columns
+    batch = len(x) * _times.get()
+    limit = 0.8 * math.prod(g.kernel) * math.prod(g.small) * big * small
+    by_frequency, by_tile = _by_frequency(g, batch, small, big), _by_tile(g, batch, small, big)
+    if min(by_frequency, by_tile) >= limit:
+        return None
+    return forms.tiles if by_tile < by_frequency else forms.frequencies
+
+
+def _by_frequency(g: Geometry, batch: float, small: int, big: int) -> float:
+    """Multiplications that a sample costs by frequency, with so many channels on each side."""
+    y, x = axes(g)
+    alone = (2 - y.period % 2) * (2 - x.period % 2)
+    products, phases = (3 * y.period * x.period - alone) // 2, math.prod(g.stride)
+    taps = phases * y.taps * x.taps * big * small / batch
+    transforms = products * (phases * y.spots * x.spots * big + math.prod(g.small) * small + taps)
+    return products * phases * big * small + 1.4 * transforms
+
+
+def _by_tile(g: Geometry, batch: float, small: int, big: int) -> float:
+    """The same by tiles; infinite where a kernel is too long for them."""
+    p = plan(g)
+    if max(p.taps) > LONGEST:
+        return math.inf
+    values, wide = math.prod(OUTPUTS + tap - 1 for tap in p.taps), math.prod(g.stride) * big
+    tile = values * wide * small + 1.4 * values * (values * wide + OUTPUTS**2 * small)
+    copies = 60 * (values * wide + OUTPUTS**2 * small)
+    return math.prod(p.tiles) * (tile + copies) + 1.4 * values * math.prod(p.taps) * wide * small / batch
+
+
+_DOWN = Forms(frequency_conv2d, column_conv2d, tile_conv2d)
+_UP = Forms(frequency_conv_transpose2d, column_conv_transpose2d, tile_conv_transpose2d)
 
 
 class Conv2d(nn.Conv2d):
@@ -317,7 +335,7 @@ class Conv2d(nn.Conv2d):
         small = [(b + sum(p) - r) // s + 1 for b, p, r, s in zip(size, pads, reach, self.stride, strict=True)]
         (top, bottom), (left, right) = pads
         g = Geometry(_two(size), _two(small), _two(self.kernel_size), _two(self.stride), (top, left))
-        if form := _form(self, x, g, (frequency_conv2d, column_conv2d)):
+        if form := _form(self, x, g, _DOWN):
             return _in_parts(form, x, self.weight, self.bias, g)
         if not self.same:
             return super().forward(x)
@@ -364,7 +382,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             cut = [int(p) for p in self.padding]
             big = [(a - 1) * s - 2 * p + r + o for (a, r, s), p, o in zip(axes, cut, self.output_padding, strict=True)]
         g = Geometry(_two(big), _two(size), _two(self.kernel_size), _two(self.stride), _two(cut))
-        if form := _form(self, x, g, (frequency_conv_transpose2d, column_conv_transpose2d)):
+        if form := _form(self, x, g, _UP):
             return _in_parts(form, x, self.weight, self.bias, g)
         if not self.same:
             return super().forward(x)
