@@ -327,10 +327,11 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
         axis.tick_params(length=0)
         axis.set_xticks([])
     facts = results["dcgan" if "dcgan" in results else "rgb"]
+    rounds = " and ".join(str(results[name]["rounds"]) for name in ("dcgan", "rgb") if name in results)
     figure.text(
         0.01, 0.005,
         f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores, no GPU, {facts['date']}; wall clock, median of "
-        f"{facts['rounds']} interleaved rounds; shorter is better",
+        f"{rounds} interleaved rounds; shorter is better",
         fontsize=8, color="#555555",
     )  # fmt: skip
     figure.tight_layout(rect=(0, 0.03, 1, 1))
