@@ -1,0 +1,189 @@
+"""Counts the modes that GANs find: points on a ring and a grid, and three stacked digits, beside published counts.
+
+python benchmarks/modes.py ring
+python benchmarks/modes.py stacked-digits --steps 5000 --seeds 3
+
+Fewer steps than published make a lite table, which says so. A table can be stopped and begun again at any time; it is
+written anew after each run, with how many seeds each row has by then.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.core.files import write
+from limner.training.loop import machine
+from runs import RESULTS, command, evaluated, trained
+
+ADAM = {"lr": 1e-4, "beta1": 0.8}
+POINTS = {"network": "mixture", "latent": 2, "batch": 100, "average": 0, "generator": ADAM, "discriminator": ADAM}
+"""PacGAN's protocol for points."""
+TINY = {
+    "latent": 256, "batch": 128, "average": 0,
+    "generator": {"lr": 1e-4, "beta1": 0.5, "beta2": 0.99},
+    "discriminator": {"lr": 2e-4, "beta1": 0.5, "beta2": 0.99},
+}  # fmt: skip
+"""The protocol of unrolled GANs for stacked MNIST."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of modes.
+
+    data       what is learned
+    steps      that were published
+    samples    in which modes are counted
+    figures    of the report, and what a column says
+    settings   of every row
+    rows       name → method, its own settings, and what was published
+    source     of what was published
+    """
+
+    data: str
+    steps: int
+    samples: int
+    figures: Mapping[str, str]
+    settings: Mapping[str, Any]
+    rows: Mapping[str, tuple[str, Mapping[str, Any], Sequence[str]]]
+    source: str
+
+
+_POINTS = {"modes captured": "modes /{}", "high quality": "high quality", "reverse KL": "reverse KL"}
+_STACKED = {"modes captured": "modes /1000", "reverse KL": "KL"}
+_PACGAN = "Lin et al. 2018, arXiv:1712.04086 (mean ± standard error of 10 runs of 400,000 steps)"
+_UNROLLED = "Metz et al. 2017, arXiv:1611.02163; PacDCGAN rows Lin et al. 2018, arXiv:1712.04086 (500,000 steps)"
+
+
+def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4: Sequence[str]) -> Table:
+    """A table of a mixture in the plane."""
+    return Table(
+        data, 400_000, 2_500, {name: title.format(modes) for name, title in _POINTS.items()}, POINTS,
+        {
+            "GAN": ("gan", {}, gan),
+            "PacGAN2": ("pacgan", {"packed": 2}, pac2),
+            "PacGAN4": ("pacgan", {"packed": 4}, pac4),
+            "unrolled, 5 moves": ("unrolled", {"unroll": 5}, ()),
+            "relativistic + R1 + R2": ("r3gan", {}, ()),
+        },
+        _PACGAN,
+    )  # fmt: skip
+
+
+def stacked(data: str, network: str, published: Mapping[str, Sequence[str]]) -> Table:
+    """A table of stacked digits, with the tiny networks."""
+    rows = {
+        "DCGAN": ("gan", {}), "unrolled, 1 move": ("unrolled", {"unroll": 1}),
+        "unrolled, 5 moves": ("unrolled", {"unroll": 5}), "unrolled, 10 moves": ("unrolled", {"unroll": 10}),
+        "PacDCGAN2": ("pacgan", {"packed": 2}), "PacDCGAN4": ("pacgan", {"packed": 4}),
+        "relativistic + R1 + R2": ("r3gan", {}),
+    }  # fmt: skip
+    return Table(
+        data, 500_000, 26_000, _STACKED, {**TINY, "network": network},
+        {name: (*row, published.get(name, ())) for name, row in rows.items()}, _UNROLLED if published else "",
+    )  # fmt: skip
+
+
+_SMALL = {
+    "DCGAN": ("30.6 ± 20.7", "5.99"), "unrolled, 1 move": ("65.4", "5.91"), "unrolled, 5 moves": ("236.4", "4.67"),
+    "unrolled, 10 moves": ("327.2", "4.66"), "PacDCGAN2": ("484.5", "2.61"), "PacDCGAN4": ("667.4", "1.81"),
+}  # fmt: skip
+_LARGER = {
+    "DCGAN": ("628 ± 141", "2.58"), "unrolled, 1 move": ("523.6", "2.44"), "unrolled, 5 moves": ("732.0", "1.66"),
+    "unrolled, 10 moves": ("817.4", "1.43"), "PacDCGAN2": ("840.7", "1.00"), "PacDCGAN4": ("820.2", "1.15"),
+}  # fmt: skip
+TABLES = {
+    "ring": points("ring", 8, ("6.3 ± 0.5", ".982 ± .002", "0.45"), ("7.9 ± 0.1", ".956 ± .020", "0.07"),
+                   ("7.8 ± 0.1", ".959 ± .014", "0.07")),
+    "grid": points("grid", 25, ("17.3 ± 0.8", ".948 ± .007", "0.70"), ("23.8 ± 0.7", ".913 ± .008", "0.13"),
+                   ("24.8 ± 0.2", ".936 ± .006", "0.04")),
+    "stacked-digits": stacked("stacked-digits", "dense", {}),
+    "stacked-mnist-quarter": stacked("stacked-mnist", "tiny_quarter", _SMALL),
+    "stacked-mnist-half": stacked("stacked-mnist", "tiny_half", _LARGER),
+}  # fmt: skip
+
+
+def written(name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], steps: int, called: str) -> str:
+    """The table as Markdown: mean ± standard error over seeds, what was published, and real data."""
+    lite = steps < table.steps
+    lines = [f"# Modes: {name}", ""]
+    if lite:
+        lines += [f"**Lite: {steps:,} steps; {table.steps:,} were published.** Compare the order, not the figures.", ""]
+    titles = list(table.figures.values())
+    lines += [
+        f"| | {' | '.join(titles)} | seeds | published: {' | '.join(titles)} |",
+        "|---" * (2 * len(titles) + 2) + "|",
+    ]
+    real: dict[str, float] = {}
+    for row, (_, _, published) in table.rows.items():
+        reports = found.get(row, [])
+        if not reports:
+            continue
+        cells = []
+        for figure in table.figures:
+            values = []
+            for report in reports:
+                (one,) = (entry for entry in report["figures"] if entry["name"] == figure)
+                values.append(one["value"])
+                real[figure] = one["real"]["value"]
+            finite = [value for value in values if value is not None]
+            if len(finite) < len(values):
+                cells.append(f"∞ in {len(values) - len(finite)}")
+                continue
+            error = f" ± {statistics.stdev(finite) / sqrt(len(finite)):.2g}" if len(finite) > 1 else ""
+            cells.append(f"{statistics.fmean(finite):.4g}{error}")
+        known = list(published) or ["–"] * len(titles)
+        lines.append(f"| {row} | {' | '.join(cells)} | {len(reports)} | {' | '.join(known)} |")
+    lines.append(
+        f"| real data | {' | '.join(f'{real[figure]:.4g}' for figure in table.figures)} | | {' | ' * len(titles)}"
+    )
+    here = machine()
+    lines += [
+        "", f"- {table.samples:,} samples; mean ± standard error over training seeds from 1", 
+        *([f"- published: {table.source}"] if table.source else []),
+        f"- {here['cores']} threads, {here['system']}, torch {here['torch']}; {datetime.now(UTC):%Y-%m-%d}; `{called}`",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, count, write; seed by seed, so that every row has its first one early."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--steps", type=int, help="fewer than published make a lite table")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--rows", nargs="*", help="only these")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/modes"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    chosen = parser.parse_args(arguments)
+    table = TABLES[chosen.table]
+    steps = chosen.steps or table.steps
+    torch.set_num_threads(chosen.threads)
+    found: dict[str, list[dict[str, Any]]] = {}
+    name = f"modes-{chosen.table}{'-lite' if steps < table.steps else ''}.md"
+    for seed in range(1, chosen.seeds + 1):
+        for row, (method, settings, _) in table.rows.items():
+            if chosen.rows and row not in chosen.rows:
+                continue
+            run = chosen.runs / chosen.table / f"{row.replace(' ', '').replace(',', '-')}-{steps}-{seed}"
+            model = trained(
+                run, method, data=table.data, steps=steps, seed=seed, threads=chosen.threads,
+                checkpoint_every=max(500, steps // 10), preview_every=1e6, **{**table.settings, **settings},
+            )  # fmt: skip
+            metrics = ["classes"] if table.figures is _STACKED else []
+            found.setdefault(row, []).append(evaluated(model, data=table.data, samples=table.samples, metrics=metrics))
+            write(chosen.out / name, written(chosen.table, table, found, steps, command("modes", arguments)))
+    print((chosen.out / name).read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
