@@ -34,7 +34,7 @@ def _columns(rows: Iterable[tuple[str, str]], left: int) -> Iterator[str]:
     """Two columns, the right one wrapped; a left cell that is too long stands on a line of its own."""
     indent = " " * (left + 2)
     for name, text in rows:
-        wrapped = textwrap.wrap(text, _width() - len(indent)) or [""]
+        wrapped = textwrap.wrap(text, _width() - len(indent), break_on_hyphens=False) or [""]
         if len(name) > left - 2:
             yield f"  {name}"
         else:
