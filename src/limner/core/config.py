@@ -108,6 +108,37 @@ class NetworksConfig(AdversarialConfig):
         return settled.model_copy(update={"network": chosen, "width": settled.width or _WIDTHS[chosen]})
 
 
+class DiffusionConfig(TrainingConfig):
+    """What every method that learns to remove noise lets a person choose."""
+
+    variant: Literal["small", "paper"] = "small"
+    """How large a U-Net: small learns on a processor, paper is the published one (DDPM++, for a GPU)."""
+    width: int = Field(default=0, ge=0)
+    """Channels of the largest map; 0 takes the variant's: 32 or 128."""
+    conditioning: Literal["auto", "none", "class"] = "auto"
+    """Learn classes, so that one can be asked for; auto does where the data have labels."""
+    levels: int = Field(default=18, ge=1, le=1000)
+    """Noise levels that a sample passes through: more are slower and more exact."""
+    denoiser: Adam = Adam(lr=1e-3, warmup=100)
+    """How the network's weights move."""
+
+    def settle(self, signal: Signal) -> Self:
+        """Pick the width, and whether to learn classes.
+
+        raises UsageError   if these are no pictures, or classes are wished for and there are none
+        """
+        if signal.rank != 2:
+            raise UsageError(f"this method makes pictures, not {signal.describe()}", "train gan, for example")
+        if self.conditioning == "class" and not signal.classes:
+            raise UsageError(
+                "--conditioning class needs classes, and these data have no labels",
+                "put the pictures of each class in a subfolder of its own, or leave it out",
+            )
+        learned = "class" if signal.classes and self.conditioning != "none" else "none"
+        width = self.width or (32 if self.variant == "small" else 128)
+        return self.model_copy(update={"conditioning": learned, "width": width})
+
+
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Plain settings laid over others, nested ones name by name."""
     result = dict(under)

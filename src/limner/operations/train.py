@@ -553,7 +553,8 @@ def _prepared(
     columns = made.signal.classes if classes else 4
     shown = 2500 if not made.signal.rank else 4 * columns
     fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
-    some = dataset.take(permutation(request.seed, count, "watch")[:256])["x"]
+    watched = max(64, 256 // made.passes)
+    some = dataset.take(permutation(request.seed, count, "watch")[:watched])["x"]
     eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
     facts = {
         "method": method,

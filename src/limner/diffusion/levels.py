@@ -1,0 +1,61 @@
+"""Noise levels: through which standard deviations σ a sample passes, from pure noise down to 0.
+
+Everywhere in limner.diffusion a noisy sample is x = x₀ + σ n, with n standard normal. Models that scale their samples
+(x_t = √ᾱ x₀ + √(1 − ᾱ) n) are met by σ = √((1 − ᾱ) / ᾱ) and x = x_t / √ᾱ.
+"""
+
+import torch
+from torch import Tensor
+
+
+def karras_levels(steps: int, lowest: float = 0.002, highest: float = 80.0, rho: float = 7.0) -> Tensor:
+    """Levels that lie denser the nearer they are to 0.
+
+    steps    how many levels above 0, at least 1
+    returns  (steps + 1,)  float64, from `highest` down to `lowest`, then 0
+
+    Source: Karras et al. 2022, arXiv:2206.00364, equation 5
+    """
+    share = torch.arange(steps, dtype=torch.float64) / max(1, steps - 1)
+    levels = (highest ** (1 / rho) + share * (lowest ** (1 / rho) - highest ** (1 / rho))) ** rho
+    return torch.cat([levels, levels.new_zeros(1)])
+
+
+def linear_schedule(times: int, first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """ᾱ of each time: what is left of the sample's variance, where βₜ rises in a straight line.
+
+    returns  (times,)  float64, falling
+
+    Source: Ho et al. 2020, arXiv:2006.11239, section 4
+    """
+    return torch.cumprod(1 - torch.linspace(first, last, times, dtype=torch.float64), 0)
+
+
+def cosine_schedule(times: int, offset: float = 0.008, most: float = 0.999) -> Tensor:
+    """ᾱ of each time as the square of a cosine: less of the time is spent on pure noise.
+
+    most     βₜ is at most this
+    returns  (times,)  float64, falling
+
+    Source: Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17
+    """
+    time = torch.arange(times + 1, dtype=torch.float64) / times
+    kept = torch.cos((time + offset) / (1 + offset) * torch.pi / 2) ** 2
+    beta = (1 - kept[1:] / kept[:-1]).clamp(max=most)
+    return torch.cumprod(1 - beta, 0)
+
+
+def sigmas(kept: Tensor) -> Tensor:
+    """σ of each ᾱ: √((1 − ᾱ) / ᾱ)."""
+    return torch.sqrt((1 - kept) / kept)
+
+
+def spaced_times(times: int, steps: int) -> Tensor:
+    """Some of the times 0 … times − 1, as even as whole numbers can be, from the last down to 0.
+
+    steps    how many, at most `times`
+    returns  (steps,)  int64
+
+    Source: Nichol & Dhariwal 2021, arXiv:2102.09672, section 4
+    """
+    return torch.linspace(times - 1, 0, steps, dtype=torch.float64).round().long()
