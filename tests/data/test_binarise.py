@@ -49,7 +49,10 @@ def test_fixed_numbers_are_uniform_and_differ_between_pictures():
     x[torch.arange(1, 300), torch.arange(1, 300)] = 1.0  # One pixel of each picture is another one.
     u = fixed_uniform((x + 1) / 2).double().numpy()
     assert scipy.stats.kstest(u.ravel(), "uniform").pvalue > 1e-3
-    across, along = np.corrcoef(u[:-1].ravel(), u[1:].ravel())[0, 1], np.corrcoef(u[:, :-1].ravel(), u[:, 1:].ravel())[0, 1]
+    across, along = (
+        np.corrcoef(u[:-1].ravel(), u[1:].ravel())[0, 1],
+        np.corrcoef(u[:, :-1].ravel(), u[:, 1:].ravel())[0, 1],
+    )
     assert abs(across) < 0.01 and abs(along) < 0.01
 
 

@@ -68,14 +68,7 @@ class Luck:
 
     def normal(self, count: int, *shape: int) -> Tensor:
         """(count, *shape), standard normal, on the CPU."""
-        return self._mine(torch.randn(count * self._parts, *shape, generator=self._generator))
-
-    def uniform(self, count: int, *shape: int) -> Tensor:
-        """(count, *shape), in [0, 1), on the CPU."""
-        return self._mine(torch.rand(count * self._parts, *shape, generator=self._generator))
-
-    def _mine(self, joined: Tensor) -> Tensor:
-        count = len(joined) // self._parts
+        joined = torch.randn(count * self._parts, *shape, generator=self._generator)
         return joined[self._part * count : (self._part + 1) * count]
 
     def uniform(self, count: int, *shape: int) -> Tensor:
@@ -127,5 +120,5 @@ class Method(nn.Module, ABC):
         return self.luck.normal(count, *shape).to(self.device, non_blocking=True)
 
     def uniform(self, count: int, *shape: int) -> Tensor:
-        """(count, *shape), in [0, 1), on the method's device, from the step's own stream."""
+        """(count, *shape), uniform in [0, 1), on the method's device, from the step's own stream."""
         return self.luck.uniform(count, *shape).to(self.device, non_blocking=True)

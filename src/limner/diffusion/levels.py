@@ -45,6 +45,20 @@ def cosine_schedule(times: int, offset: float = 0.008, most: float = 0.999) -> T
     return torch.cumprod(1 - beta, 0)
 
 
+def exponential_schedule(times: int, least: float = 0.1, most: float = 20.0, first: float = 1e-3) -> Tensor:
+    """ᾱ of each time where the rate of noise rises in a straight line over continuous time, cut into few large steps.
+
+    least, most  the rate β at the beginning and the end
+    first        the time, of 1, that is taken for the beginning
+    returns      (times,)  float64, falling
+
+    Source: Xiao et al. 2022, arXiv:2112.07804, as in the authors' code; Song et al. 2021, arXiv:2011.13456
+    """
+    time = torch.arange(times + 1, dtype=torch.float64) / times * (1 - first) + first
+    log_kept = -0.5 * time**2 * (most - least) - time * least
+    return (log_kept[1:] - log_kept[0]).exp()
+
+
 def sigmas(kept: Tensor) -> Tensor:
     """σ of each ᾱ: √((1 − ᾱ) / ᾱ)."""
     return torch.sqrt((1 - kept) / kept)

@@ -11,6 +11,7 @@ arXiv:2206.00364, equation 1 with σ(t) = t). All chance is in the arguments, so
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -122,7 +123,7 @@ def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Tensor, shape: tu
 
 
 def _pairs(levels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(levels[:-1], levels[1:], strict=True))
+    return list(pairwise(levels))
 
 
 def _slope(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:

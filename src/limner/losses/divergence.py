@@ -1,4 +1,4 @@
-"""How far distributions lie from each other, and bounds on a likelihood. Pure functions, in nats, one value a sample."""
+"""How far distributions lie from each other, and bounds of likelihoods. Pure functions, in nats, one value a sample."""
 
 from math import log
 

@@ -1,4 +1,4 @@
-"""DDPM: a network learns to tell the noise in pictures; step by step it is taken off pure noise until a picture is left.
+"""DDPM: a network learns to tell the noise in pictures; taken off pure noise step by step, it leaves a picture.
 
 The first diffusion model that painted as well as GANs. Noise comes in a thousand times, from almost none to nothing
 else; at a random time the network sees the picture and tells the noise. Its sampler draws a little noise back in at
@@ -75,16 +75,17 @@ class DDPM(Generate):
         yield Turn("denoiser", (told - noise).square().mean((1, 2, 3)))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        levels = torch.cat([sigmas(self.kept)[self.asked], torch.zeros(1)])
-        times = dict(zip(levels.tolist(), self.asked.tolist(), strict=False))
+        asked = self.asked.to(z.device)
+        levels = sigmas(self.kept)[self.asked]
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            scales = epsilon_scales(sigma, torch.full_like(sigma, times[float(sigma[0])]))
+            time = asked[(sigma[:, None] - levels.to(sigma)).abs().argmin(1)]
+            scales = epsilon_scales(sigma, time)
             clean = preconditioned(lambda scaled, time: self.denoiser(scaled, time, self._class(label)), x, scales)
             # The authors' code does so too: at great noise a small error would lead far off.
             return clean.clamp(-1, 1)
 
-        return sample(self.sampler, denoise, z, levels, self.signal.shape)
+        return sample(self.sampler, denoise, z, torch.cat([levels, levels.new_zeros(1)]), self.signal.shape)
 
     def _class(self, label: Tensor | None) -> Tensor | None:
         return label if self.conditional else None

@@ -11,6 +11,7 @@ Expect: limner train vae --data mnist
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import log, prod
 from typing import Literal, Self
 
@@ -41,7 +42,7 @@ class Config(TrainingConfig):
     latent: int = Field(default=40, ge=1)
     """Random numbers that make one picture."""
     likelihood: Literal["auto", "bernoulli", "gaussian", "discretised_logistic"] = "auto"
-    """What a pixel is: on or off, a real number, or a byte; auto takes bernoulli for grey pictures, bytes for colour."""
+    """What a pixel is: on or off, a number, or a byte; auto takes bernoulli for grey pictures, bytes for colour."""
     binarise: Literal["none", "threshold", "fixed", "dynamic"] = "dynamic"
     """For bernoulli, how grey becomes on or off: drawn anew each time, once for each picture, cut at half, or not."""
     beta: float = Field(default=1.0, ge=0)
@@ -151,7 +152,7 @@ def dense_decoder(config: Config, signal: Signal) -> nn.Module:
 def dense(widths: list[int]) -> nn.Module:
     """Dense layers of these widths, with ReLU between them."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

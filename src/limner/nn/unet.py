@@ -1,9 +1,10 @@
 """U-Net: a picture goes down to a small map and up again, and what was seen on the way down helps on the way up.
 
-Source: Ronneberger et al. 2015, arXiv:1505.04597 (the shape); Song et al. 2021, arXiv:2011.13456, and Karras et al. 2022,
-arXiv:2206.00364, table 7 (DDPM++, which `UNet` with width 128, multipliers (2, 2, 2) and 4 blocks is)
+Source: Ronneberger et al. 2015, arXiv:1505.04597 (the shape); Song et al. 2021, arXiv:2011.13456 (DDPM++); Karras et
+al. 2022, arXiv:2206.00364, table 7 (DDPM++ for 32×32 px, which `UNet` is by its defaults)
 """
 
+from functools import partial
 from math import sqrt
 from typing import Literal
 
@@ -77,7 +78,9 @@ class UNet(nn.Module):
                 self.down.append(block(now, width * multiplier, side))
                 now = width * multiplier
                 kept.append(now)
-        self.middle = nn.ModuleList([Block(now, now, deep, None, True, dropout, style), block(now, now, 0, None, False)])
+        self.middle = nn.ModuleList(
+            [Block(now, now, deep, None, True, dropout, style), block(now, now, 0, None, False)]
+        )
         self.up = nn.ModuleList()
         for level in reversed(range(len(multipliers))):
             if level < len(multipliers) - 1:
@@ -204,17 +207,18 @@ def sized_unet(
     """A U-Net for pictures of a size.
 
     variant   small: one block a level, and pictures of 16 px or more are taken in squares of 2×2 px;
-              paper: four blocks a level, as published for 32×32 px
+              paper: four blocks a level and dropout, as published for 32×32 px
     channels  of what comes in; the picture's where it is not given
     """
-    size, patch, chosen = signal.size, 1, {"multipliers": (2, 2, 2), "blocks": 4, "attention": (16,), "dropout": 0.13}
+    size, patch = signal.size, 1
     if variant == "small":
         patch = 2 if min(size) >= 16 and _halvings(size) else 1
-        chosen = {"multipliers": (1, 2, 2, 2), "blocks": 1, "attention": (), "dropout": 0.0}
     levels = 1 + _halvings(tuple(side // patch for side in size))
-    chosen["multipliers"] = chosen["multipliers"][:levels]
     incoming = signal.channels if channels is None else channels
-    return UNet(incoming, signal.channels, size, width=width, classes=classes, style=style, patch=patch, **chosen)
+    build = partial(UNet, incoming, signal.channels, size, width=width, classes=classes, style=style, patch=patch)
+    if variant == "small":
+        return build(multipliers=(1, 2, 2, 2)[:levels], blocks=1, attention=())
+    return build(multipliers=(2, 2, 2)[:levels], dropout=0.13)
 
 
 def _halvings(size: tuple[int, ...], smallest: int = 4) -> int:

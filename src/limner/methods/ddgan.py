@@ -1,0 +1,194 @@
+"""DDGAN: a diffusion model that takes four large steps in place of a thousand small ones, each made by a GAN.
+
+With small steps of noise what was there before is nearly certain, so a plain network can tell it; with large ones it
+could have been many things. A generator with noise of its own makes one of them, and a discriminator that sees the
+picture before and after the step judges it. So it keeps the variety of diffusion and samples in four passes.
+
+The networks are limner's U-Net, told of its own noise by a style, and a residual discriminator: the published layout
+at a size for processors.
+
+Source: Xiao, Kreis & Vahdat 2022, arXiv:2112.07804
+Task: generate
+Expect: limner train ddgan --data mnist
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from math import sqrt
+from typing import Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.core.config import Adam, TrainingConfig
+from limner.core.errors import UsageError
+from limner.core.method import Batch, Move, Turn
+from limner.core.signal import Signal
+from limner.diffusion.levels import exponential_schedule, sigmas
+from limner.diffusion.samplers import posterior
+from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
+from limner.losses.penalties import zero_centred
+from limner.nn.conv import Conv2d
+from limner.nn.unet import positions, sized_unet
+from limner.tasks.generate import Generate
+
+# The authors' command for 32×32 px: rates 1.6e-4 and 1.25e-4 on a cosine down to 1e-5, β .5 and .9.
+
+
+class Config(TrainingConfig):
+    """The choices of a DDGAN."""
+
+    times: int = Field(default=4, ge=1, le=64)
+    """Steps from pure noise to a picture; the paper finds 4 best."""
+    latent: int = Field(default=100, ge=1)
+    """Random numbers of the generator at each step."""
+    width: int = Field(default=32, ge=1)
+    """Channels of the generator's largest map, and of the discriminator's."""
+    style: int = Field(default=128, ge=1)
+    """Units of the layers that turn random numbers into a style."""
+    penalty: float = Field(default=0.02, ge=0)
+    """Weight γ of the discriminator's squared slope at real pictures (R1)."""
+    penalty_every: int = Field(default=15, ge=1)
+    """Steps between two that have the penalty."""
+    generator: Adam = Adam(lr=1.6e-4, beta1=0.5, beta2=0.9, schedule="cosine", final=0.0625)
+    """How the generator's weights move."""
+    discriminator: Adam = Adam(lr=1.25e-4, beta1=0.5, beta2=0.9, schedule="cosine", final=0.08)
+    """How the discriminator's weights move."""
+
+    def settle(self, signal: Signal) -> Self:
+        """See that these are pictures.
+
+        raises UsageError   if they are not
+        """
+        if signal.rank != 2:
+            raise UsageError(f"ddgan makes pictures, not {signal.describe()}", "train gan, for example")
+        return self
+
+
+class DDGAN(Generate):
+    """Denoising diffusion GAN."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__(config, signal)
+        self.times, self.own, self.passes = config.times, config.latent, config.times
+        self.penalty, self.penalty_every = config.penalty, config.penalty_every
+        # Each step takes a picture of noise (the first as its start, the others from the posterior) and its own.
+        self.latent = self.times * (signal.values + self.own)
+        # Noise levels from the picture itself, 0, up to what is taken for pure noise.
+        kept = exponential_schedule(self.times)
+        self.levels = torch.cat([torch.zeros(1), sigmas(kept)]).float()
+        self.generator = DenoisingGenerator(config, signal)
+        self.discriminator = StepDiscriminator(signal, config.width)
+
+    def step(self, batch: Batch) -> Iterator[Move]:
+        before, after, time = self.pair(batch["x"])
+        fake = self.guess(after, time)
+        penalised = self.moment.step % self.penalty_every == 0 and self.penalty > 0
+        on_real = self.discriminator(before.requires_grad_(penalised), after, time)
+        on_fake = self.discriminator(fake.detach(), after, time)
+        loss, values = cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake)
+        if penalised:
+            loss = loss + self.penalty / 2 * zero_centred(on_real, before)
+        yield Turn("discriminator", loss, values)
+        _, after, time = self.pair(batch["x"])
+        yield Turn("generator", non_saturating_generator(self.discriminator(self.guess(after, time), after, time)))
+
+    def pair(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures before and after one step of noise, scaled to unit variance, and which step (N,), from 0."""
+        time = (self.uniform(len(x)) * self.times).long()
+        low, high = self.wide(time), self.wide(time + 1)
+        before = x + low * self.noise(*x.shape)
+        after = before + (high**2 - low**2).sqrt() * self.noise(*x.shape)
+        return scaled(before, low), scaled(after, high), time
+
+    def guess(self, after: Tensor, time: Tensor) -> Tensor:
+        """What the pictures after a step could have been before it, scaled like them."""
+        low, high = self.wide(time), self.wide(time + 1)
+        clean = self.generator(after, time, self.noise(len(after), self.own))
+        noisy = after * (1 + high**2).sqrt()
+        return scaled(posterior(clean, noisy, high, low, self.noise(*after.shape)), low)
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        pictures, own = z.unflatten(1, (self.times, -1)).split([self.signal.values, self.own], 2)
+        pictures = pictures.unflatten(2, self.signal.shape)
+        x = pictures[:, 0] * (1 + self.levels[-1] ** 2).sqrt()
+        for number, time in enumerate(reversed(range(self.times))):
+            times = torch.full((len(x),), time, device=x.device)
+            low, high = self.wide(times), self.wide(times + 1)
+            clean = self.generator(scaled(x, high), times, own[:, number])
+            # The last step goes to level 0, where the posterior is the picture and takes no noise.
+            x = posterior(clean, x, high, low, pictures[:, (number + 1) % self.times])
+        return x
+
+    def wide(self, time: Tensor) -> Tensor:
+        """The noise level of each time (N,), as (N, 1, 1, 1)."""
+        return self.levels.to(time.device)[time][:, None, None, None]
+
+
+def scaled(x: Tensor, sigma: Tensor) -> Tensor:
+    """A sample with noise of level sigma, brought to unit variance."""
+    return x / (1 + sigma**2).sqrt()
+
+
+class DenoisingGenerator(nn.Module):
+    """A picture with noise (N, C, H, W), its step (N,) and random numbers (N, latent) → a picture in [-1, 1]."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__()
+        wide = config.style
+        self.style = nn.Sequential(
+            nn.Linear(config.latent, wide),
+            nn.SiLU(),
+            nn.Linear(wide, wide),
+            nn.SiLU(),
+            nn.Linear(wide, wide),
+            nn.SiLU(),
+        )
+        self.network = sized_unet(signal, "small", config.width, style=wide)
+
+    def forward(self, x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+        # The authors bring z to unit length in each component first, as StyleGAN does.
+        z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        return self.network(x, time, style=self.style(z)).tanh()
+
+
+class StepDiscriminator(nn.Module):
+    """The picture before and after a step (N, C, H, W), and its step (N,) → (N,) logits, positive for real."""
+
+    def __init__(self, signal: Signal, width: int) -> None:
+        super().__init__()
+        self.width, self.patch = width, 2 if min(signal.size) >= 16 and not any(side % 2 for side in signal.size) else 1
+        deep = 4 * width
+        self.time = nn.Sequential(nn.Linear(width, deep), nn.LeakyReLU(0.2), nn.Linear(deep, deep), nn.LeakyReLU(0.2))
+        self.first = Conv2d(2 * signal.channels * self.patch**2, width, 1)
+        halvings = max(1, (min(signal.size) // self.patch).bit_length() - 3)
+        wide = [width * min(4, 2**i) for i in range(halvings + 1)]
+        self.blocks = nn.ModuleList([Step(width, width, deep, down=False)])
+        self.blocks.extend(Step(a, b, deep, down=True) for a, b in pairwise(wide))
+        self.last = nn.Sequential(Conv2d(wide[-1], wide[-1], 3, padding=1), nn.LeakyReLU(0.2))
+        self.score = nn.Linear(wide[-1], 1)
+
+    def forward(self, before: Tensor, after: Tensor, time: Tensor) -> Tensor:
+        told = self.time(positions(time, self.width))
+        x = self.first(F.pixel_unshuffle(torch.cat([before, after], 1), self.patch))
+        for block in self.blocks:
+            x = block(x, told)
+        return self.score(self.last(x).mean((2, 3))).flatten()
+
+
+class Step(nn.Module):
+    """Two convolutions beside a short cut, told of the step: (N, C, H, W) → (N, C', H, W), or half as large."""
+
+    def __init__(self, before: int, after: int, told: int, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        self.one, self.two = Conv2d(before, after, 3, padding=1), Conv2d(after, after, 3, padding=1)
+        self.told, self.short = nn.Linear(told, after), Conv2d(before, after, 1, bias=False)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        y = F.leaky_relu(self.one(F.leaky_relu(x, 0.2)) + self.told(told)[:, :, None, None], 0.2)
+        if self.down:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        return (self.two(y) + self.short(x)) * sqrt(0.5)
