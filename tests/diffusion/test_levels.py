@@ -18,10 +18,10 @@ from limner.diffusion.levels import (
 def test_karras_levels():
     levels = karras_levels(18)
     assert len(levels) == 19 and levels[-1] == 0
-    assert levels[0].item() == pytest.approx(80) and levels[17].item() == pytest.approx(0.002)
+    assert levels[0] == pytest.approx(80) and levels[17] == pytest.approx(0.002)
     share = 5 / 17
-    assert levels[5].item() == pytest.approx((80 ** (1 / 7) + share * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7)
-    assert karras_levels(1).tolist() == [80, 0]
+    assert levels[5] == pytest.approx((80 ** (1 / 7) + share * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7)
+    assert karras_levels(1) == [80, 0]
 
 
 def test_linear_schedule():

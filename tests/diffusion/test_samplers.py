@@ -113,7 +113,7 @@ def test_euler_is_ddim():
     clean = denoise(x, now.expand(5))
     noise = (scaled - kept[0].sqrt() * clean) / (1 - kept[0]).sqrt()
     expected = kept[1].sqrt() * clean + (1 - kept[1]).sqrt() * noise
-    torch.testing.assert_close(euler(denoise, x, torch.stack([now, then])) * kept[1].sqrt(), expected)
+    torch.testing.assert_close(euler(denoise, x, [float(now), float(then)]) * kept[1].sqrt(), expected)
 
 
 def test_no_churn_is_heun():
@@ -123,12 +123,12 @@ def test_no_churn_is_heun():
 
 
 def test_the_last_level_gives_the_estimate_itself():
-    levels = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    levels = [0.5, 0.0]
     x = normal(4, 2)
     for name, sampler in SAMPLERS.items():
         noise = normal(1, 4, 2) if name == "ancestral" else torch.zeros(1, 4, 2, dtype=torch.float64)
         raised = levels[0] * 2**0.5 if name == "churned_heun" else levels[0]
-        torch.testing.assert_close(sampler(denoise, x, levels, noise), denoise(x, raised.expand(4)))
+        torch.testing.assert_close(sampler(denoise, x, levels, noise), denoise(x, torch.full((4,), raised, dtype=torch.float64)))
 
 
 @pytest.mark.parametrize("sampler", [ancestral, churned_heun])

@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 
 
-def karras_levels(steps: int, lowest: float = 0.002, highest: float = 80.0, rho: float = 7.0) -> Tensor:
+def karras_levels(steps: int, lowest: float = 0.002, highest: float = 80.0, rho: float = 7.0) -> list[float]:
     """Levels that lie denser the nearer they are to 0.
 
     steps    how many levels above 0, at least 1
-    returns  (steps + 1,)  float64, from `highest` down to `lowest`, then 0
+    returns  steps + 1 levels, from `highest` down to `lowest`, then 0
 
     Source: Karras et al. 2022, arXiv:2206.00364, equation 5
     """
-    share = torch.arange(steps, dtype=torch.float64) / max(1, steps - 1)
-    levels = (highest ** (1 / rho) + share * (lowest ** (1 / rho) - highest ** (1 / rho))) ** rho
-    return torch.cat([levels, levels.new_zeros(1)])
+    start, end = highest ** (1 / rho), lowest ** (1 / rho)
+    return [*((start + i / max(1, steps - 1) * (end - start)) ** rho for i in range(steps)), 0.0]
 
 
 def linear_schedule(times: int, first: float = 1e-4, last: float = 0.02) -> Tensor:

@@ -2,7 +2,7 @@
 
     denoise  x (N, C, *size), σ (N,) → (N, C, *size), the estimate of x₀ in x = x₀ + σ n
     x        (N, C, *size)            the start: standard normal noise times levels[0], plus nothing
-    levels   (S + 1,)                 noise levels, falling, float64 on the CPU; the last may be 0
+    levels   S + 1 noise levels, falling; the last may be 0
     noise    (S, N, C, *size)         standard normal, for the samplers in STOCHASTIC; the others ignore it
     returns  (N, C, *size)            a sample at levels[-1]
 
@@ -10,45 +10,46 @@ The samplers follow dx/dσ = (x − D(x, σ)) / σ, the path along which noise f
 arXiv:2206.00364, equation 1 with σ(t) = t). All chance is in the arguments, so the same noise gives the same sample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+Level = float | Tensor
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-Sampler = Callable[[Denoiser, Tensor, Tensor, Tensor | None], Tensor]
+Sampler = Callable[[Denoiser, Tensor, Sequence[float], Tensor | None], Tensor]
 
 
-def euler(denoise: Denoiser, x: Tensor, levels: Tensor, noise: Tensor | None = None) -> Tensor:
+def euler(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | None = None) -> Tensor:
     """One straight line a level: one evaluation each, and an error that falls with the number of levels.
 
     It is DDIM with η = 0, written for samples that are not scaled.
 
     Source: Song, Meng & Ermon 2021, arXiv:2010.02502, equation 13
     """
-    for now, then in _pairs(levels):
+    for now, then in pairwise(levels):
         x = x + (then - now) * _slope(denoise, x, now)
     return x
 
 
-def heun(denoise: Denoiser, x: Tensor, levels: Tensor, noise: Tensor | None = None) -> Tensor:
+def heun(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | None = None) -> Tensor:
     """Each line is corrected by the slope at its end: two evaluations a level, and an error that falls with the square.
 
     Source: Karras et al. 2022, arXiv:2206.00364, algorithm 1
     """
-    for now, then in _pairs(levels):
+    for now, then in pairwise(levels):
         x = _heun_step(denoise, x, now, then)
     return x
 
 
-def ancestral(denoise: Denoiser, x: Tensor, levels: Tensor, noise: Tensor | None = None) -> Tensor:
+def ancestral(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | None = None) -> Tensor:
     """Each step draws from the noisy sample's posterior, given the estimate of x₀: DDPM's sampler.
 
     Source: Ho et al. 2020, arXiv:2006.11239, equations 6 and 7 and algorithm 2, with the posterior's variance
     """
     noise = _needed(noise, levels)
-    for i, (now, then) in enumerate(_pairs(levels)):
+    for i, (now, then) in enumerate(pairwise(levels)):
         x = posterior(denoise(x, _each(x, now)), x, now, then, noise[i])
     return x
 
@@ -56,7 +57,7 @@ def ancestral(denoise: Denoiser, x: Tensor, levels: Tensor, noise: Tensor | None
 def churned_heun(
     denoise: Denoiser,
     x: Tensor,
-    levels: Tensor,
+    levels: Sequence[float],
     noise: Tensor | None = None,
     churn: float = 40.0,
     lowest: float = 0.05,
@@ -73,19 +74,19 @@ def churned_heun(
     """
     noise = _needed(noise, levels)
     most = min(churn / (len(levels) - 1), 2**0.5 - 1)
-    for i, (now, then) in enumerate(_pairs(levels)):
+    for i, (now, then) in enumerate(pairwise(levels)):
         raised = now * (1 + most) if lowest <= now <= highest else now
-        x = x + torch.sqrt(raised**2 - now**2) * excess * noise[i]
+        x = x + (raised**2 - now**2) ** 0.5 * excess * noise[i]
         x = _heun_step(denoise, x, raised, then)
     return x
 
 
-def posterior(clean: Tensor, x: Tensor, now: Tensor, then: Tensor, noise: Tensor) -> Tensor:
+def posterior(clean: Tensor, x: Tensor, now: Level, then: Level, noise: Tensor) -> Tensor:
     """A draw of the sample at a lower noise level, given the one at a higher level and x₀.
 
     clean    (N, C, *size)  x₀, or its estimate
     x        (N, C, *size)  x₀ with noise of level `now`
-    now      ()  or (N, 1, …)
+    now      a number, or (N, 1, …)
     then     the same, lower; 0 gives `clean`
     noise    (N, C, *size)  standard normal
     returns  (N, C, *size)
@@ -93,7 +94,7 @@ def posterior(clean: Tensor, x: Tensor, now: Tensor, then: Tensor, noise: Tensor
     Source: Ho et al. 2020, arXiv:2006.11239, equations 6 and 7, for samples that are not scaled
     """
     share = (then / now) ** 2
-    return clean + share * (x - clean) + then * torch.sqrt(1 - share) * noise
+    return clean + share * (x - clean) + then * (1 - share) ** 0.5 * noise
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -109,12 +110,12 @@ def latent(sampler: str, levels: int, values: int) -> int:
     return values * (1 + levels) if sampler in STOCHASTIC else values
 
 
-def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
+def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Sequence[float], shape: tuple[int, ...]) -> Tensor:
     """Samples of a shape as a function of all their noise.
 
     sampler  its name
     z        (N, latent)  standard normal; see `latent`
-    levels   (S + 1,)
+    levels   S + 1 of them
     returns  (N, *shape)
     """
     start, *noise = z.unflatten(1, (-1, *shape)).unbind(1)
@@ -122,26 +123,22 @@ def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Tensor, shape: tu
     return SAMPLERS[sampler](denoise, start * levels[0], levels, chance)
 
 
-def _pairs(levels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(pairwise(levels))
-
-
-def _slope(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+def _slope(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
     return (x - denoise(x, _each(x, sigma))) / sigma
 
 
-def _each(x: Tensor, sigma: Tensor) -> Tensor:
-    return x.new_full((len(x),), float(sigma))
+def _each(x: Tensor, sigma: float) -> Tensor:
+    return x.new_full((x.shape[0],), sigma)
 
 
-def _heun_step(denoise: Denoiser, x: Tensor, now: Tensor, then: Tensor) -> Tensor:
+def _heun_step(denoise: Denoiser, x: Tensor, now: float, then: float) -> Tensor:
     slope = _slope(denoise, x, now)
     guess = x + (then - now) * slope
     # At level 0 there is no slope to correct by.
     return guess if then == 0 else x + (then - now) * (slope + _slope(denoise, guess, then)) / 2
 
 
-def _needed(noise: Tensor | None, levels: Tensor) -> Tensor:
+def _needed(noise: Tensor | None, levels: Sequence[float]) -> Tensor:
     if noise is None or len(noise) != len(levels) - 1:
         raise ValueError(f"this sampler needs noise for each of the {len(levels) - 1} levels")
     return noise

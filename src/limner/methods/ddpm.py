@@ -63,6 +63,7 @@ class DDPM(Generate):
         self.latent = latent(config.sampler, config.levels, signal.values)
         self.kept = (linear_schedule if config.schedule == "linear" else cosine_schedule)(config.times)
         self.asked = spaced_times(config.times, config.levels)
+        self.levels = [*sigmas(self.kept)[self.asked].tolist(), 0.0]
         classes = signal.classes if self.conditional else 0
         self.denoiser = sized_unet(signal, config.variant, config.width, classes)
 
@@ -76,16 +77,16 @@ class DDPM(Generate):
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         asked = self.asked.to(z.device)
-        levels = sigmas(self.kept)[self.asked]
+        levels = torch.tensor(self.levels[:-1], device=z.device)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            time = asked[(sigma[:, None] - levels.to(sigma)).abs().argmin(1)]
+            time = asked[(sigma[:, None] - levels).abs().argmin(1)]
             scales = epsilon_scales(sigma, time)
             clean = preconditioned(lambda scaled, time: self.denoiser(scaled, time, self._class(label)), x, scales)
             # The authors' code does so too: at great noise a small error would lead far off.
             return clean.clamp(-1, 1)
 
-        return sample(self.sampler, denoise, z, torch.cat([levels, levels.new_zeros(1)]), self.signal.shape)
+        return sample(self.sampler, denoise, z, self.levels, self.signal.shape)
 
     def _class(self, label: Tensor | None) -> Tensor | None:
         return label if self.conditional else None

@@ -61,6 +61,7 @@ class EDM(Generate):
         self.conditional = config.conditioning == "class"
         self.latent = latent(config.sampler, config.levels, signal.values)
         self.passes = config.levels * (1 if config.sampler == "euler" else 2)
+        self.levels = karras_levels(config.levels, config.lowest, config.highest)
         classes = signal.classes if self.conditional else 0
         self.denoiser = sized_unet(signal, config.variant, config.width, classes)
 
@@ -72,9 +73,8 @@ class EDM(Generate):
         yield Turn("denoiser", edm_weight(sigma, chosen.sigma_data) * error)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        chosen = self.settings
-        levels = karras_levels(chosen.levels, chosen.lowest, chosen.highest)
-        return sample(chosen.sampler, lambda x, sigma: self.denoise(x, sigma, label), z, levels, self.signal.shape)
+        sampler, shape = self.settings.sampler, self.signal.shape
+        return sample(sampler, lambda x, sigma: self.denoise(x, sigma, label), z, self.levels, shape)
 
     def denoise(self, x: Tensor, sigma: Tensor, label: Tensor | None = None) -> Tensor:
         """What a noisy picture looks like without noise.
