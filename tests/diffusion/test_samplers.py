@@ -128,7 +128,9 @@ def test_the_last_level_gives_the_estimate_itself():
     for name, sampler in SAMPLERS.items():
         noise = normal(1, 4, 2) if name == "ancestral" else torch.zeros(1, 4, 2, dtype=torch.float64)
         raised = levels[0] * 2**0.5 if name == "churned_heun" else levels[0]
-        torch.testing.assert_close(sampler(denoise, x, levels, noise), denoise(x, torch.full((4,), raised, dtype=torch.float64)))
+        torch.testing.assert_close(
+            sampler(denoise, x, levels, noise), denoise(x, torch.full((4,), raised, dtype=torch.float64))
+        )
 
 
 @pytest.mark.parametrize("sampler", [ancestral, churned_heun])
