@@ -4,8 +4,13 @@ Everywhere in limner.diffusion a noisy sample is x = x₀ + σ n, with n standar
 (x_t = √ᾱ x₀ + √(1 − ᾱ) n) are met by σ = √((1 − ᾱ) / ᾱ) and x = x_t / √ᾱ.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+# Schedules are numbers, not weights: on the CPU even where networks are being built elsewhere.
+_EXACT: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
 
 
 def karras_levels(steps: int, lowest: float = 0.002, highest: float = 80.0, rho: float = 7.0) -> list[float]:
@@ -27,7 +32,7 @@ def linear_schedule(times: int, first: float = 1e-4, last: float = 0.02) -> Tens
 
     Source: Ho et al. 2020, arXiv:2006.11239, section 4
     """
-    return torch.cumprod(1 - torch.linspace(first, last, times, dtype=torch.float64), 0)
+    return torch.cumprod(1 - torch.linspace(first, last, times, **_EXACT), 0)
 
 
 def cosine_schedule(times: int, offset: float = 0.008, most: float = 0.999) -> Tensor:
@@ -38,7 +43,7 @@ def cosine_schedule(times: int, offset: float = 0.008, most: float = 0.999) -> T
 
     Source: Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17
     """
-    time = torch.arange(times + 1, dtype=torch.float64) / times
+    time = torch.arange(times + 1, **_EXACT) / times
     kept = torch.cos((time + offset) / (1 + offset) * torch.pi / 2) ** 2
     beta = (1 - kept[1:] / kept[:-1]).clamp(max=most)
     return torch.cumprod(1 - beta, 0)
@@ -53,7 +58,7 @@ def exponential_schedule(times: int, least: float = 0.1, most: float = 20.0, fir
 
     Source: Xiao et al. 2022, arXiv:2112.07804, as in the authors' code; Song et al. 2021, arXiv:2011.13456
     """
-    time = torch.arange(times + 1, dtype=torch.float64) / times * (1 - first) + first
+    time = torch.arange(times + 1, **_EXACT) / times * (1 - first) + first
     log_kept = -0.5 * time**2 * (most - least) - time * least
     return (log_kept[1:] - log_kept[0]).exp()
 
@@ -71,4 +76,4 @@ def spaced_times(times: int, steps: int) -> Tensor:
 
     Source: Nichol & Dhariwal 2021, arXiv:2102.09672, section 4
     """
-    return torch.linspace(times - 1, 0, steps, dtype=torch.float64).round().long()
+    return torch.linspace(times - 1, 0, steps, **_EXACT).round().long()

@@ -9,7 +9,8 @@ at a size for processors.
 
 Source: Xiao, Kreis & Vahdat 2022, arXiv:2112.07804
 Task: generate
-Expect: limner train ddgan --data mnist
+Expect: limner train ddgan --data digits --batch 64 --steps 1500 --threads 1 --seed 42
+        a discriminator loss of 1.36 and a generator loss of .71 in epoch 2; how good its samples become is not measured yet
 """
 
 from collections.abc import Iterator
@@ -77,8 +78,8 @@ class DDGAN(Generate):
         # Each step takes a picture of noise (the first as its start, the others from the posterior) and its own.
         self.latent = self.times * (signal.values + self.own)
         # Noise levels from the picture itself, 0, up to what is taken for pure noise.
-        kept = exponential_schedule(self.times)
-        self.levels = torch.cat([torch.zeros(1), sigmas(kept)]).float()
+        levels = [0.0, *sigmas(exponential_schedule(self.times)).tolist()]
+        self.levels = torch.tensor(levels, device="cpu")
         self.generator = DenoisingGenerator(config, signal)
         self.discriminator = StepDiscriminator(signal, config.width)
 

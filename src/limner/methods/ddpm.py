@@ -6,7 +6,8 @@ each step (ancestral) or none (ddim), which needs far fewer steps.
 
 Source: Ho, Jain & Abbeel 2020, arXiv:2006.11239 (cosine times: arXiv:2102.09672; ddim: arXiv:2010.02502)
 Task: generate
-Expect: limner train ddpm --data mnist
+Expect: limner train ddpm --data digits --batch 64 --steps 400 --denoiser.lr 1e-3 --threads 1 --seed 42
+        a loss of .094 over the last 25 steps, and a grid of digits, each in its class's column
 """
 
 from collections.abc import Iterator
