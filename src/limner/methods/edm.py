@@ -6,7 +6,8 @@ kind of picture, and needs no opponent; the price is paid when sampling, which a
 Source: Karras et al. 2022, arXiv:2206.00364 (preconditioning, noise levels, Heun's sampler)
 Task: generate
 Expect: limner train edm --data mnist --batch 64 --steps 704 --threads 1 --seed 42
-        a loss of .26, down from 1.84 over the first 25 steps, and a grid of digits, each in its class's column (docs/pictures/edm-mnist.png)
+        a loss of .26, down from 1.84 over the first 25 steps, and a grid of digits, each in its class's column
+        (docs/pictures/edm-mnist.png)
 """
 
 from collections.abc import Iterator

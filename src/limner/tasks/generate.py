@@ -20,7 +20,6 @@ class Generate(Method):
     """
 
     conditional: bool = False
-    passes: int = 1
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     latent: int
     passes: int = 1
