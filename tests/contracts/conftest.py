@@ -17,8 +17,8 @@ from limner.features import minilm
 from limner.features.captions import embedded
 from limner.tasks.generate import Captioned
 
-CAPTIONS = [f"picture {letter, "levels": 3, "style": 4}" for letter in "abcdefghijklmnopqrst"]
-TINY = {"batch": 8, "width": 4, "latent": 6, "told": 5, "average": 0.05}
+CAPTIONS = [f"picture {letter}" for letter in "abcdefghijklmnopqrst"]
+TINY = {"batch": 8, "width": 4, "latent": 6, "told": 5, "average": 0.05, "levels": 3, "style": 4}
 
 
 @dataclass(frozen=True)
