@@ -172,7 +172,7 @@ class StepDiscriminator(nn.Module):
         self.score = nn.Linear(wide[-1], 1)
 
     def forward(self, before: Tensor, after: Tensor, time: Tensor) -> Tensor:
-        told = self.time(positions(time, self.width))
+        told = self.time(positions(time, self.width).to(before.dtype))
         x = self.first(F.pixel_unshuffle(torch.cat([before, after], 1), self.patch))
         for block in self.blocks:
             x = block(x, told)

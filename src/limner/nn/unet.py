@@ -93,7 +93,7 @@ class UNet(nn.Module):
         self.last = _conv(now, out * patch**2, gain=1e-5)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
-        told = positions(time, self.width)
+        told = positions(time, self.width).to(x.dtype)
         if self.label is not None:
             if label is None:
                 raise ValueError("this network needs each sample's class")
