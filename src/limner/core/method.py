@@ -1,13 +1,14 @@
 """Method: how something is made. Its training step is a generator of turns (see Turn)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from limner.core.adam import Pace
 from limner.core.random import generator
 from limner.core.settings import Settings
 from limner.core.signal import Signal
@@ -88,6 +89,7 @@ class Method(nn.Module, ABC):
     averaged   the child modules whose moving average is what is left after training
     batches    how many batches of real samples a step reads; they come joined, one after the other (see `split`)
     moment     where in the run the step stands; the learner tells it
+    pace       how a player, by name, would move next; the learner tells it
     """
 
     batchwise: ClassVar[bool] = False
@@ -100,6 +102,7 @@ class Method(nn.Module, ABC):
         self.signal = signal
         self.luck = Luck(0)
         self.moment = Moment()
+        self.pace: Callable[[str], Pace] = self._unmoved
 
     @abstractmethod
     def step(self, batch: Batch) -> Iterator[Move]:
@@ -109,6 +112,9 @@ class Method(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def _unmoved(self, player: str) -> Pace:
+        return Pace.fresh(getattr(self.config, player), dict(self.get_submodule(player).named_parameters()))
 
     def split(self, batch: Batch) -> list[Batch]:
         """The batches that a step reads, one by one."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.core.adam import Pace
 from limner.core.config import Adam
 from limner.core.method import Batch, Luck, Method, Moment, Move, Turn
 from limner.core.random import stream
@@ -92,6 +93,7 @@ class Learner:
         self._rows.parts = total_parts
         self.method.train()
         self.method.moment = Moment(index, self.total)
+        self.method.pace = lambda player: self.pace(player, index)
         # A forward pass writes running statistics, so a step that is not made must give them back.
         before = [buffer.clone() for buffer in self.method.buffers()]
         walks = [self.method.step(part) for part in parts]
@@ -194,6 +196,16 @@ class Learner:
             group["lr"] = rate(self.settings[player], index, self.total) * self.rate_factor
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+
+    def pace(self, player: str, index: int) -> Pace:
+        """How a player would move next at a step."""
+        settings, known = self.settings[player], self.optimisers[player].state
+        weights = dict(self.method.get_submodule(player).named_parameters())
+        fresh = Pace.fresh(settings, weights)
+        mean = {name: known[w]["exp_avg"] if w in known else fresh.mean[name] for name, w in weights.items()}
+        square = {name: known[w]["exp_avg_sq"] if w in known else fresh.square[name] for name, w in weights.items()}
+        steps = max((int(moments["step"]) for moments in known.values()), default=0)
+        return Pace(settings, rate(settings, index, self.total) * self.rate_factor, steps, mean, square)
 
     def _forget(self) -> None:
         for optimiser in self.optimisers.values():
