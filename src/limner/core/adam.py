@@ -16,15 +16,17 @@ _TINY = 1e-30
 class Pace:
     """How a player would move next.
 
-    settings  of its optimiser
     rate      the learning rate of this moment
+    betas     β1 and β2 of this moment
+    eps       added to the denominator
     steps     moves made so far
     mean      memory of each weight's gradient, by name
     square    memory of its square
     """
 
-    settings: Adam
     rate: float
+    betas: tuple[float, float]
+    eps: float
     steps: int
     mean: Mapping[str, Tensor]
     square: Mapping[str, Tensor]
@@ -33,7 +35,7 @@ class Pace:
     def fresh(cls, settings: Adam, weights: Mapping[str, Tensor]) -> "Pace":
         """Before the first move."""
         nothing = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        return cls(settings, settings.lr, 0, nothing, nothing)
+        return cls(settings.lr, (settings.beta1, settings.beta2), settings.eps, 0, nothing, nothing)
 
 
 def moved(weights: Mapping[str, Tensor], slopes: Mapping[str, Tensor], pace: Pace) -> tuple[dict[str, Tensor], Pace]:
@@ -44,11 +46,11 @@ def moved(weights: Mapping[str, Tensor], slopes: Mapping[str, Tensor], pace: Pac
 
     Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1
     """
-    s, t = pace.settings, pace.steps + 1
-    mean = {name: torch.lerp(slope, pace.mean[name], s.beta1) for name, slope in slopes.items()}
-    square = {name: torch.lerp(slope.square(), pace.square[name], s.beta2) for name, slope in slopes.items()}
+    (beta1, beta2), t = pace.betas, pace.steps + 1
+    mean = {name: torch.lerp(slope, pace.mean[name], beta1) for name, slope in slopes.items()}
+    square = {name: torch.lerp(slope.square(), pace.square[name], beta2) for name, slope in slopes.items()}
     result = {}
     for name, weight in weights.items():
-        root = (square[name] / (1 - s.beta2**t) + _TINY).sqrt()
-        result[name] = weight - pace.rate * mean[name] / (1 - s.beta1**t) / (root + s.eps)
+        root = (square[name] / (1 - beta2**t) + _TINY).sqrt()
+        result[name] = weight - pace.rate * mean[name] / (1 - beta1**t) / (root + pace.eps)
     return result, replace(pace, steps=t, mean=mean, square=square)

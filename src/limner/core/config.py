@@ -1,5 +1,6 @@
 """What every method's settings have: how a player moves, and how long training goes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -30,6 +31,25 @@ class Adam(Settings):
     """Steps in which the rate rises from 0."""
     final: float = Field(default=0.0, ge=0, le=1)
     """The rate at the end of a falling schedule, as a share of lr."""
+    until: float = Field(default=1.0, gt=0, le=1)
+    """The share of the run after which a schedule stands still."""
+    beta2_final: float | None = Field(default=None, ge=0, lt=1)
+    """beta2 at the end of the schedule, where it changes along with the rate."""
+
+    def left(self, progress: float) -> float:
+        """How much of the schedule is still to come, from 1 at the start to 0.
+
+        progress   0 to 1, of the run after the warm-up
+        """
+        done = min(1.0, progress / self.until)
+        if self.schedule == "linear":
+            return 1 - done
+        return (1 + math.cos(math.pi * done)) / 2 if self.schedule == "cosine" else 1.0
+
+    def memory(self, progress: float) -> tuple[float, float]:
+        """β1 and β2 at this much of the run."""
+        last = self.beta2 if self.beta2_final is None else self.beta2_final
+        return self.beta1, last + (self.beta2 - last) * self.left(progress)
 
 
 class TrainingConfig(Settings):

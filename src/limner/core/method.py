@@ -113,6 +113,17 @@ class Method(nn.Module, ABC):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def half_life(self, longest: float, seen: int) -> float:
+        """Samples after which a weight's old value counts half in the moving average.
+
+        longest  as the settings say
+        seen     samples trained on so far
+        returns  early on at most a twentieth of those seen, so that the start is forgotten
+
+        Source: Karras et al. 2020, arXiv:2006.06676 (a half-life in samples with a ramp, as in the authors' code)
+        """
+        return min(longest, seen * 0.05)
+
     def _unmoved(self, player: str) -> Pace:
         return Pace.fresh(getattr(self.config, player), dict(self.get_submodule(player).named_parameters()))
 

@@ -54,6 +54,11 @@ class UnrolledGAN(Generate):
             config.network, signal, config.width, config.conditioning, spectral=config.spectral
         )
 
+    @property
+    def batchwise(self) -> bool:
+        """Looking ahead, the discriminator moves by the batch that it is shown."""
+        return self.unroll > 0 or super().batchwise
+
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
@@ -71,7 +76,8 @@ class UnrolledGAN(Generate):
         label       (N,)
         returns     weights by name; at `unroll` 0 those that it has
         """
-        weights, pace = dict(self.discriminator.named_parameters()), self.pace("discriminator")
+        weights = {name: weight for name, weight in self.discriminator.named_parameters() if weight.requires_grad}
+        pace = self.pace("discriminator")
         for _ in range(self.unroll):
             on_real = functional_call(self.discriminator, weights, (real, label))
             on_fake = functional_call(self.discriminator, weights, (fake, label))

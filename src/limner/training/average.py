@@ -13,14 +13,11 @@ from limner.core.method import Method
 class Average:
     """An exponential moving average of some of a method's networks, counted in samples.
 
-    half_life  samples after which a weight's old value counts half; 0 keeps the last weights
-    ramp       early on the half-life is at most this share of the samples seen, so that the start is forgotten
+    half_life  samples after which a weight's old value counts half, at the longest: the method says how long it is at
+               a moment; 0 keeps the last weights
 
-    Source: Karras et al. 2018, arXiv:1710.10196, section 4 (the average); Karras et al. 2020, arXiv:2006.06676
-    (half-life in samples with a ramp, as in the authors' code)
+    Source: Karras et al. 2018, arXiv:1710.10196, section 4
     """
-
-    ramp = 0.05
 
     def __init__(self, method: Method, half_life: float) -> None:
         self.half_life = half_life
@@ -34,7 +31,7 @@ class Average:
         seen  samples trained on so far, the new ones included
         new   samples since the last update
         """
-        half_life = min(self.half_life, seen * self.ramp)
+        half_life = method.half_life(self.half_life, seen)
         share = 1 - 0.5 ** (new / half_life) if half_life > 0 else 1.0
         for name, network in self.networks.items():
             own, now = _tensors(network), _tensors(method.get_submodule(name))

@@ -194,6 +194,7 @@ class Learner:
         optimiser = self.optimisers[player]
         for group in optimiser.param_groups:
             group["lr"] = rate(self.settings[player], index, self.total) * self.rate_factor
+            group["betas"] = self.settings[player].memory(self.method.moment.progress)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -205,7 +206,8 @@ class Learner:
         mean = {name: known[w]["exp_avg"] if w in known else fresh.mean[name] for name, w in weights.items()}
         square = {name: known[w]["exp_avg_sq"] if w in known else fresh.square[name] for name, w in weights.items()}
         steps = max((int(moments["step"]) for moments in known.values()), default=0)
-        return Pace(settings, rate(settings, index, self.total) * self.rate_factor, steps, mean, square)
+        speed = rate(settings, index, self.total) * self.rate_factor
+        return Pace(speed, settings.memory(self.method.moment.progress), settings.eps, steps, mean, square)
 
     def _forget(self) -> None:
         for optimiser in self.optimisers.values():
@@ -250,13 +252,7 @@ def rate(settings: Adam, step: int, total: int) -> float:
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(1, total - 1 - settings.warmup)
-    if settings.schedule == "linear":
-        share = 1 - done
-    elif settings.schedule == "cosine":
-        share = (1 + torch.cos(torch.tensor(done * torch.pi, dtype=torch.float64)).item()) / 2
-    else:
-        return settings.lr
-    return settings.lr * (settings.final + (1 - settings.final) * share)
+    return settings.lr * (settings.final + (1 - settings.final) * settings.left(done))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,213 @@
+"""R3GAN: a plain modern GAN. Fakes compete with real samples in pairs, and the discriminator is smooth around both.
+
+The generator wins where a fake scores above a real sample, so that it is never enough to make one kind of picture
+well. The discriminator pays for its slope at real samples (R1) and at fakes (R2), which lets the two settle. With that
+no trick of older GANs is needed: the networks are residual blocks without normalisation. Rate, penalty and average
+change along one half of a cosine and then stand still.
+
+Width and depth are chosen for a processor: pictures are folded by 2 px at the image end, so that no convolution works
+at full resolution. The published CIFAR network is --width 768 --no-fold.
+
+Source: Huang et al. 2024, arXiv:2501.05441
+Task: generate
+Expect: limner train r3gan --data digits
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pixel_shuffle, pixel_unshuffle
+
+from limner.core.config import Adam, AdversarialConfig
+from limner.core.method import Batch, Move, Turn
+from limner.core.signal import Signal
+from limner.losses.adversarial import relativistic, scores
+from limner.losses.penalties import zero_centred
+from limner.nn.generators import halved as sizes_of
+from limner.nn.resample import doubled, halved
+from limner.tasks.generate import Generate
+
+# The authors' schedules: rate 2e-4 → 5e-5 and β2 .9 → .99; theirs end well before training does.
+_PLAYER = Adam(lr=2e-4, beta1=0.0, beta2=0.9, beta2_final=0.99, schedule="cosine", final=0.25, until=0.5)
+
+
+class Config(AdversarialConfig):
+    """The choices of an R3GAN."""
+
+    latent: int = Field(default=64, ge=1)
+    """Random numbers that make one sample."""
+    width: int = Field(default=64, ge=1)
+    """Channels of every stage up to 32 px; above that they halve with every doubling of the size."""
+    blocks: int = Field(default=2, ge=1)
+    """Residual blocks of a stage."""
+    group: int = Field(default=16, ge=1)
+    """Channels that a 3x3 convolution joins; others do not meet in it."""
+    fold: bool = True
+    """Fold pictures by 2 px at the image end: four times the channels at half the size."""
+    gamma: float = Field(default=0.05, ge=0)
+    """Weight of both slope penalties at the start; pictures of 64 px want about 2, of 256 px about 150."""
+    gamma_final: float = Field(default=0.1, ge=0)
+    """The weight at the end of the schedule, as a share of gamma."""
+    lazy: int = Field(default=1, ge=1)
+    """Steps between penalties, which then count that many times; 4 saves a good part of the time."""
+    conditioning: Literal["none", "projection"] = "none"  # type: ignore[assignment]
+    """Learn classes: the noise is joined by the class, and the score is a product with it."""
+    generator: Adam = _PLAYER
+    """How the generator's weights move."""
+    discriminator: Adam = _PLAYER
+    """How the discriminator's weights move."""
+
+
+class R3GAN(Generate):
+    """Regularised relativistic GAN."""
+
+    batches = 2
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__(config, signal)
+        self.choices = config
+        self.latent, self.conditional = config.latent, config.labelled
+        self.generator = Generator(config, signal)
+        self.discriminator = Discriminator(config, signal)
+
+    def step(self, batch: Batch) -> Iterator[Move]:
+        first, second = self.split(batch)
+        real, label = first["x"].clone().requires_grad_(), first.get("label")
+        with torch.no_grad():
+            fake = self.generate(self.noise(len(real), self.latent), label)
+        fake.requires_grad_()
+        on_real, on_fake = self.discriminator(real, label), self.discriminator(fake, label)
+        loss, values = relativistic(on_real, on_fake), scores(on_real, on_fake)
+        if self.moment.step % self.choices.lazy == 0:
+            r1, r2 = zero_centred(on_real, real), zero_centred(on_fake, fake)
+            loss = loss + self.choices.lazy * self.gamma / 2 * (r1 + r2)
+            values |= {"r1": r1, "r2": r2}
+        yield Turn("discriminator", loss, values)
+
+        real, label = second["x"], second.get("label")
+        fake = self.generate(self.noise(len(real), self.latent), label)
+        yield Turn("generator", relativistic(self.discriminator(fake, label), self.discriminator(real, label)))
+
+    @property
+    def gamma(self) -> float:
+        """The penalties' weight at this moment, along the discriminator's schedule."""
+        left = self.choices.discriminator.left(self.moment.progress)
+        return self.choices.gamma * (self.choices.gamma_final + (1 - self.choices.gamma_final) * left)
+
+    def half_life(self, longest: float, seen: int) -> float:
+        """Samples after which a weight counts half in the moving average: from 0, along the generator's schedule."""
+        return longest * (1 - self.choices.generator.left(self.moment.progress))
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.generator(z, label)
+
+
+class Generator(nn.Module):
+    """(N, latent) and labels (N,) → (N, C, H, W): a learned map that the noise weighs, then blocks and doublings."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__()
+        widths, start, depth = stages(config, signal)
+        self.fold = 2 if config.fold else 1
+        inputs = config.latent * (2 if config.labelled else 1)
+        self.basis = nn.Parameter(torch.randn(widths[0], *start))
+        self.linear = scaled(nn.Linear(inputs, widths[0], bias=False))
+        self.stages = nn.ModuleList(stage(width, config, depth) for width in widths)
+        self.changes = nn.ModuleList(change(a, b) for a, b in pairwise(widths))
+        self.last = scaled(nn.Conv2d(widths[-1], signal.channels * self.fold**2, 1, bias=False))
+        if config.labelled:
+            self.embedding = nn.Embedding(signal.classes, config.latent)
+            nn.init.normal_(self.embedding.weight, std=signal.classes**-0.5)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        if hasattr(self, "embedding"):
+            z = torch.cat([z, self.embedding(label)], 1)
+        x = self.stages[0](self.basis * self.linear(z)[:, :, None, None])
+        for fit, blocks in zip(self.changes, self.stages[1:], strict=True):
+            x = blocks(doubled(fit(x)))
+        return pixel_shuffle(self.last(x), self.fold)
+
+
+class Discriminator(nn.Module):
+    """(N, C, H, W) and labels (N,) → (N,): the generator turned round; a class's score is a product with it."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__()
+        widths, start, depth = stages(config, signal)
+        self.fold = 2 if config.fold else 1
+        self.first = scaled(nn.Conv2d(signal.channels * self.fold**2, widths[-1], 1, bias=False))
+        self.stages = nn.ModuleList(stage(width, config, depth) for width in reversed(widths))
+        self.changes = nn.ModuleList(change(a, b) for a, b in pairwise(widths[::-1]))
+        self.basis = scaled(nn.Conv2d(widths[0], widths[0], start, groups=widths[0], bias=False))
+        told = widths[0] if config.labelled else 1
+        self.linear = scaled(nn.Linear(widths[0], told, bias=False))
+        if config.labelled:
+            self.embedding = nn.Embedding(signal.classes, told)
+            nn.init.normal_(self.embedding.weight, std=(told * signal.classes) ** -0.5)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        x = self.stages[0](self.first(pixel_unshuffle(x, self.fold)))
+        for fit, blocks in zip(self.changes, self.stages[1:], strict=True):
+            x = blocks(fit(halved(x)))
+        found = self.linear(self.basis(x).flatten(1))
+        if hasattr(self, "embedding"):
+            found = found * self.embedding(label)
+        return found.sum(1)
+
+
+class Block(nn.Module):
+    """x + 1×1 (lrelu (grouped 3×3 (lrelu (1×1 x)))), with twice the channels inside and no normalisation.
+
+    depth   blocks of the whole network: He's initialisation is shrunk by its fourth root, and the last layer is 0
+    """
+
+    def __init__(self, width: int, group: int, depth: int) -> None:
+        super().__init__()
+        gain = math.sqrt(2 / (1 + 0.2**2)) * depth**-0.25
+        inside = 2 * width
+        # Whole groups only: the largest number of them that divides the channels.
+        groups = max(n for n in range(1, max(1, inside // group) + 1) if inside % n == 0)
+        self.widen = scaled(nn.Conv2d(width, inside, 1), gain)
+        self.mix = scaled(nn.Conv2d(inside, inside, 3, padding=1, groups=groups), gain)
+        self.narrow = scaled(nn.Conv2d(inside, width, 1, bias=False), 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = leaky_relu(self.mix(leaky_relu(self.widen(x), 0.2)), 0.2)
+        return x + self.narrow(inside)
+
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def stages(config: Config, signal: Signal) -> tuple[list[int], tuple[int, int], int]:
+    """Channels of each stage from the smallest map on, the smallest map's size, and how many blocks there are in all.
+
+    raises UsageError   if the signal is no picture that can be halved down to 4 to 7 px
+    """
+    start, times = sizes_of(signal)
+    count = times if config.fold else times + 1
+    widths = [max(1, min(config.width, config.width * 32 // (max(start) << i))) for i in range(count)]
+    return widths, start, count * config.blocks
+
+
+def stage(width: int, config: Config, depth: int) -> nn.Sequential:
+    """The residual blocks at one size."""
+    return nn.Sequential(*(Block(width, config.group, depth) for _ in range(config.blocks)))
+
+
+def change(before: int, after: int) -> nn.Module:
+    """From one stage's channels to the next one's."""
+    return nn.Identity() if before == after else scaled(nn.Conv2d(before, after, 1, bias=False))
+
+
+def scaled(layer: Layer, gain: float = 1.0) -> Layer:
+    """A layer with weights from N(0, gain² / inputs), and biases of 0."""
+    nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
