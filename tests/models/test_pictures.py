@@ -35,7 +35,7 @@ def test_a_notebook_sees_a_png_and_a_file_carries_the_recipe(model, tmp_path):
 
 
 def test_classes_that_are_not_there_are_refused(model):
-    with pytest.raises(UsageError, match="makes no classes on request: gan learns none"):
+    with pytest.raises(UsageError, match="makes no classes on request: gan learned none"):
         model.generate(1, label=12)
 
 

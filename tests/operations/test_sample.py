@@ -69,12 +69,57 @@ def test_what_stands_there_is_not_overwritten(run, tmp_path):
     made(model=run, out=tmp_path / "a.png", force=True)
 
 
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "classes"
+    for _ in limner.train("gan", data="digits", steps=3, batch=16, width=4, latent=6, threads=1, out=folder,
+                          conditioning="projection"):  # fmt: skip
+        pass
+    return folder
+
+
+def test_classes_come_in_turn_with_a_column_each(classes, tmp_path):
+    made(model=classes, count=20, out=tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (10 * 8 + 11 * 2, 2 * 8 + 3 * 2)
+    model = limner.load(classes / "model.safetensors")
+    assert model.labels(12).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    each = model.generate(10, seed=5).array
+    for number in (0, 7):
+        assert (model.generate(10, seed=5, label=number).array[number] == each[number]).all()
+
+
+def test_a_class_by_number_or_name(classes, tmp_path):
+    model = limner.load(classes / "model.safetensors")
+    model.header["data"]["classes"] = [*"abcdefghij"]
+    assert model.labels(2, 7).tolist() == model.labels(2, "7").tolist() == model.labels(2, "h").tolist() == [7, 7]
+    for wrong in ("k", 10, "-1"):
+        with pytest.raises(UsageError, match=f"has classes 0 to 9, not class {wrong}"):
+            model.labels(1, wrong)
+
+
+def test_a_grid_of_classes_while_training(classes):
+    with Image.open(classes / "grids" / "step-000003.png") as sheet:
+        assert sheet.size == (10 * 8 + 11 * 2, 4 * 8 + 5 * 2)
+
+
+def test_a_picture_is_projected(run, tmp_path):
+    made(model=run, count=1, out=tmp_path / "own.png")
+    events = made(model=run, project=tmp_path / "own.png", out=tmp_path / "both.png")
+    done = events[-1].values
+    with Image.open(tmp_path / "both.png") as both:
+        assert both.size == (2 * 8 + 3 * 2, 8 + 2 * 2)
+    assert 0 <= done["pixel_distance"] < 2 and len(done["latent"]) == 6 and done["features"] == "digits"
+
+
 @pytest.mark.parametrize(
     ("choices", "said"),
     [
         ({"out": "a.jpg"}, r"samples are written as \.png, not \.jpg"),
         ({"count": 20_000, "out": "a.png"}, "do not fit on one sheet"),
-        ({"label": 10}, "makes no classes on request"),
+        ({"label": "10"}, "makes no classes on request"),
+        ({"project": "nowhere.png"}, "cannot read nowhere.png: no such file"),
+        ({"project": "a.png", "interpolate": 3}, "give one of them|begins with a picture"),
     ],
 )
 def test_wrong_wishes(run, choices, said):

@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from limner.core import catalog
-from limner.core.errors import LimnerError, ModelError, UsageError
+from limner.core.errors import LimnerError, ModelError, UsageError, nearest
 from limner.core.method import Method
 from limner.core.random import normal
 from limner.core.signal import Signal
@@ -56,7 +56,7 @@ class Model:
         count: int = 16,
         *,
         seed: int = 0,
-        label: int | None = None,
+        label: int | str | None = None,
         text: str | None = None,
         truncation: float = 1.0,
     ) -> Pictures:
@@ -64,7 +64,7 @@ class Model:
 
         count       how many
         seed        the same seed gives the same pictures
-        label       the class to make, for models that learned classes
+        label       the class to make, by number or name, for models that learned classes; each in turn if not given
         text        what to make, for models that learned captions
         truncation  scales the noise: below 1 gives more typical and less varied pictures
         raises      UsageError   if this model does not generate, or has no such class, or reads no text
@@ -73,40 +73,54 @@ class Model:
         z = self.noise(count, seed) * truncation
         recipe: dict[str, Any] = {"seed": seed, "count": count, "truncation": truncation}
         recipe |= {name: value for name, value in (("label", label), ("text", text)) if value is not None}
-        return self.decode(z, label, recipe, text)
+        return self.decode(z, self.labels(count, label, text), recipe)
 
     def noise(self, count: int, seed: int) -> torch.Tensor:
         """The (count, latent) noise of a seed; the first rows do not depend on the count."""
         return normal(seed, count, self._generating().latent, "sample")
 
-    def decode(
-        self,
-        z: torch.Tensor,
-        label: int | None = None,
-        recipe: Mapping[str, Any] | None = None,
-        text: str | None = None,
-    ) -> Pictures:
-        """Make pictures of given noise.
+    def labels(self, count: int, label: int | str | None = None, text: str | None = None) -> torch.Tensor | None:
+        """What to make: (count,) classes, or (count, 384) vectors of a text.
 
-        z       (N, latent)
-        label   the class to make
-        recipe  what else the pictures should remember about how they were made
-        text    what to make, in words
+        label    a number or a name; each class in turn where it is not given
+        text     for models that learned captions
+        returns  None where the model learned neither, or learned captions and no text is given
+        raises   UsageError   if it has no such class, or reads no text
+                 DataError    if the text's encoder can't be fetched
         """
         method = self._generating()
-        classes = method.signal.classes
         captioned = isinstance(method, Captioned)
-        if label is not None and (captioned or not method.conditional):
-            raise UsageError(f"{self.path} makes no classes on request: {self.name} learns none", "leave out --label")
-        if label is not None and not 0 <= label < classes:
-            raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", "give one of them")
         if text is not None and not captioned:
             raise UsageError(
                 f"{self.path} does not make what a text says: {self.name} learns no captions",
                 "leave out --text, or train a method that does: limner train gan_cls --data emoji",
             )
-        labels = None if label is None else torch.full((len(z),), label)
-        labels = labels if text is None else self._told(text).expand(len(z), -1)
+        if captioned or not method.conditional:
+            if label is not None:
+                raise UsageError(
+                    f"{self.path} makes no classes on request: {self.name} learned none", "leave out --label"
+                )
+            return None if text is None else self._told(text).expand(count, -1)
+        classes = method.signal.classes
+        if label is None:
+            return torch.arange(count) % classes
+        names = list((self.header.get("data") or {}).get("classes") or ())
+        number = names.index(str(label)) if str(label) in names else str(label)
+        if not str(number).isdecimal() or int(number) >= classes:
+            hint = nearest(str(label), names) if names else "give one of them"
+            raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", hint)
+        return torch.full((count,), int(number))
+
+    def decode(
+        self, z: torch.Tensor, labels: torch.Tensor | None = None, recipe: Mapping[str, Any] | None = None
+    ) -> Pictures:
+        """Make pictures of given noise.
+
+        z       (N, latent)
+        labels  (N,) or (N, 384)  as of `labels`
+        recipe  what else the pictures should remember about how they were made
+        """
+        method = self._generating()
         origin = {"method": self.name, "model": self.sha256, **(recipe or {}), "settings": self.header["config"]}
         return Pictures.of((self.draw or method.draw)(z, labels), origin)
 

@@ -15,6 +15,9 @@ from limner.core.files import refuse_existing
 from limner.core.settings import Settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.signal import Signal
     from limner.models.model import Model
 
 
@@ -30,15 +33,17 @@ class Sample(Settings):
     out: Path | None = None
     """A .png for one sheet, or a folder for separate files; samples.png beside the model where it is not given."""
     columns: int | None = Field(default=None, ge=1)
-    """Pictures in a row of the sheet; about square where it is not given."""
-    label: int | None = Field(default=None, ge=0)
-    """The class to make, for models that learned classes."""
+    """Pictures in a row of the sheet; about square where it is not given, or a column for each of up to 20 classes."""
+    label: str | None = None
+    """The class to make, by number or name, for models that learned classes; each in turn where it is not given."""
     text: str | None = Field(default=None, max_length=1000)
     """What to make, in words, for models that learned captions; a few captions of their data where it is not given."""
     truncation: float = Field(default=1.0, gt=0, le=2)
     """Scales the noise: below 1 gives more typical and less varied pictures."""
     interpolate: int | None = Field(default=None, ge=0)
     """Another seed: walk from --seed to it in --count pictures, as a strip and a GIF."""
+    project: Path | None = None
+    """A picture: look for the noise whose sample is nearest to it, and show both side by side."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the fastest there is."""
     backend: Literal["torch", "onnxruntime", "openvino"] = "torch"
@@ -48,6 +53,9 @@ class Sample(Settings):
 
 
 _BATCH = 250
+_MOST_COLUMNS = 20
+_PROJECTION_STEPS = 300
+_TELL_EVERY = 0.2
 
 
 def model_file(path: Path) -> Path:
@@ -70,7 +78,12 @@ def sample(request: Sample) -> Iterator[Event]:
     sheet = request.out is None or request.out.suffix.lower() == ".png"
     if request.out is not None and request.out.suffix.lower() not in ("", ".png"):
         raise UsageError(f"samples are written as .png, not {request.out.suffix}", "give --out FILE.png or a folder")
-    out = request.out or path.with_name("samples.png" if request.interpolate is None else "interpolation.png")
+    if request.interpolate is not None and request.project is not None:
+        raise UsageError(
+            "--interpolate walks between two seeds, and --project begins with a picture", "give one of them"
+        )
+    wish = "projection" if request.project is not None else "samples"
+    out = request.out or path.with_name(f"{wish if request.interpolate is None else 'interpolation'}.png")
     # Samples without --out are named for us, so a free name is found; a name that a person gave is never taken over.
     out = _free(out) if request.out is None and not request.force else out
     refuse_existing(out, request.force)
@@ -87,16 +100,24 @@ def sample(request: Sample) -> Iterator[Event]:
     if request.interpolate is not None:
         yield from _walk(request, model, out)
         return
+    if request.project is not None:
+        yield from _project(request, model, request.project, out)
+        return
     began = time.perf_counter()
     made = []
     noise = model.noise(request.count, request.seed) * request.truncation
     recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation, **_by(request)}
     recipe |= {} if request.label is None else {"label": request.label}
     recipe |= {} if request.text is None else {"text": request.text}
+    labels = model.labels(request.count, request.label, request.text)
+    turns = labels is not None and request.label is None and request.text is None
+    classes = model.method.signal.classes if turns else 0
+    columns = request.columns or (classes if classes <= _MOST_COLUMNS else None) or None
     # Points are drawn together on one picture.
     step = _BATCH if model.method.signal.rank else request.count
     for start in range(0, request.count, step):
-        pictures = model.decode(noise[start : start + step], request.label, recipe, request.text)
+        some = slice(start, start + step)
+        pictures = model.decode(noise[some], None if labels is None else labels[some], recipe)
         if sheet:
             made.append(pictures)
         else:
@@ -107,7 +128,7 @@ def sample(request: Sample) -> Iterator[Event]:
     if sheet:
         from limner.models.pictures import joined
 
-        joined(made).save(out, request.columns)
+        joined(made).save(out, columns)
     yield Saved("samples", out)
     yield Finished("sample", {"out": str(out), "count": request.count, "seed": request.seed, "model": model.sha256},
                    (f"limner show {out if sheet else out / '000000.png'}",))  # fmt: skip
@@ -144,7 +165,9 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     path = between(a, b, count) * request.truncation
     recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_by(request)}
     recipe |= {} if request.text is None else {"text": request.text}
-    pictures = model.decode(path, request.label, recipe, request.text)
+    # A walk stays within one class: the first, if none is given.
+    label = "0" if request.label is None and model.labels(1) is not None else request.label
+    pictures = model.decode(path, model.labels(count, label, request.text), recipe)
     strip, film = (out, out.with_suffix(".gif")) if out.suffix else (out / "strip.png", out / "walk.gif")
     if request.out is not None:
         refuse_existing(film, request.force)
@@ -154,6 +177,67 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     save_animation(there_and_back, film)
     yield Saved("animation", film)
     yield Finished("sample", {"out": str(strip), "animation": str(film), "count": count, "model": model.sha256})
+
+
+def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterator[Event]:
+    """From a picture to the noise whose sample is nearest to it."""
+    import torch
+
+    from limner import features
+    from limner.data.dataset import Manifest
+    from limner.metrics.figures import suited
+    from limner.models.latent import nearest
+    from limner.models.pictures import Pictures
+    from limner.tasks.generate import Generate
+
+    method, signal = model.method, model.method.signal
+    if request.backend != "torch":
+        raise UsageError(f"--project needs gradients, which {request.backend} does not give", "leave out --backend")
+    if not isinstance(method, Generate) or signal.rank != 2:
+        raise UsageError(f"--project works on models of pictures, and {request.model} makes {signal.describe()}")
+    target = _read(picture, signal)
+    eye = None
+    if model.header.get("data"):
+        name = suited(Manifest.model_validate(model.header["data"]))
+        yield from features.fetch(name)
+        eye = features.load(name).to(method.device)
+    labels = None if request.label is None else model.labels(1, request.label)
+    began, told = time.perf_counter(), 0.0
+    looking = nearest(method.eval(), target, eye, steps=_PROJECTION_STEPS, seed=request.seed, label=labels)
+    for step, nearer in enumerate(looking):
+        found = nearer
+        passed = time.perf_counter() - began
+        if step and (passed - told > _TELL_EVERY or step == _PROJECTION_STEPS):
+            told, speed = passed, step / passed
+            left = (_PROJECTION_STEPS - step) / speed
+            yield Progress("sample", step, _PROJECTION_STEPS, "steps", speed, "steps/s", left)
+    recipe = {"method": model.name, "model": model.sha256, "project": picture.name, "seed": request.seed}
+    both = out if out.suffix else out / "projection.png"
+    Pictures.of(torch.stack([target, found.sample]), recipe).save(both, columns=2)
+    yield Saved("picture and nearest sample", both)
+    seen = "" if eye is None else f", their {eye.name} features by {found.features:.3f} of at most 2"
+    yield Note(f"the nearest sample's pixels differ by {found.pixels / 2:.3f} of the range from black to white{seen}")
+    label = None if found.label is None else int(found.label)
+    yield Finished("sample", {"out": str(both), "pixel_distance": found.pixels, "feature_distance": found.features,
+                              "features": None if eye is None else eye.name, "label": label,
+                              "latent": found.z.tolist(), "model": model.sha256})  # fmt: skip
+
+
+def _read(picture: Path, signal: Signal) -> Tensor:
+    """A picture's file as the model's samples are: (C, H, W) in [-1, 1]."""
+    import torch
+
+    from limner.data.images import ImageProblem, decode
+
+    try:
+        data = picture.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {picture}: {(error.strerror or '').lower()}", "check the path") from None
+    height, width = signal.size
+    found = decode(data, channels=signal.channels, size=(height, width))
+    if isinstance(found, ImageProblem):
+        raise UsageError(f"{picture} {found.reason}", "give a picture")
+    return torch.tensor(found).float() / 127.5 - 1
 
 
 def _free(path: Path) -> Path:
