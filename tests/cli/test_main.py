@@ -224,7 +224,7 @@ def alone(*arguments: str, code: str = "import limner.__main__ as m, sys; c = m.
 @pytest.mark.parametrize(
     ("line", "code"),
     [("--help", 0), ("list", 0), ("show dcgan", 0), ("train gan --help", 0), ("train gan --widht 3", 2),
-     ("train gan --width 0", 2), ("sample", 2)],
+     ("train gan --latent 0", 2), ("sample", 2)],
 )  # fmt: skip
 def test_torch_is_loaded_only_for_work(line: str, code: int) -> None:
     done = alone(*line.split())

@@ -34,7 +34,7 @@ class Sample(Settings):
     """A .png for one sheet, or a folder for separate files; samples.png beside the model where it is not given."""
     columns: int | None = Field(default=None, ge=1)
     """Pictures in a row of the sheet; about square where it is not given, or a column for each of up to 20 classes."""
-    label: str | None = None
+    label: str | None = Field(default=None, coerce_numbers_to_str=True)
     """The class to make, by number or name, for models that learned classes; each in turn where it is not given."""
     text: str | None = Field(default=None, max_length=1000)
     """What to make, in words, for models that learned captions; a few captions of their data where it is not given."""
