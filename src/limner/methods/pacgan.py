@@ -49,6 +49,8 @@ class Config(NetworksConfig):
 class PacGAN(Generate):
     """GAN with a discriminator of packs of samples."""
 
+    batchwise = True
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled
