@@ -40,7 +40,7 @@ def log_sigmoid(score):
 
 @pytest.mark.parametrize("interpolated", [0.0, 1.0, 0.5])
 def test_a_step_is_algorithm_1(interpolated):
-    """Lines 3 to 11, and equation 5's captions halfway between two with β = ½, from the networks alone."""
+    """The algorithm's box, and section 4.3's captions halfway between two with β = ½, from the networks alone."""
     method, batch = small(interpolated=interpolated), drawn(8)
     x, h, other = batch["x"], batch["text"], batch["text"][[7, 0, 1, 2, 3, 4, 5, 6]]
     method.luck = Luck(5)

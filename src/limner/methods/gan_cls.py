@@ -34,7 +34,7 @@ from limner.tasks.generate import Captioned
 
 
 class Config(TrainingConfig):
-    """The choices of a GAN-CLS; defaults are section 5's, but for the width."""
+    """The choices of a GAN-CLS; defaults are the paper's, but for the width."""
 
     epochs: float = Field(default=600, gt=0)
     """Passes over the data. --steps overrides it."""
