@@ -19,7 +19,7 @@ from limner.core.events import Event
 if TYPE_CHECKING:
     from limner.models.model import Model
 
-__all__ = ["__version__", "compare", "doctor", "evaluate", "export", "load", "prepare", "sample", "train"]
+__all__ = ["__version__", "compare", "doctor", "ensemble", "evaluate", "export", "load", "prepare", "sample", "train"]
 
 
 def train(method: str | None = None, **choices: Any) -> Iterator[Event]:
@@ -84,6 +84,16 @@ def export(model: str | Path, **choices: Any) -> Iterator[Event]:
     raises UsageError, ModelError, LimnerError   as the command line would print them
     """
     return _asked("export", {"model": model, **choices})
+
+
+def ensemble(*models: str | Path, **choices: Any) -> Iterator[Event]:
+    """Join trained models into one.
+
+    for event in limner.ensemble("runs/gan-001", "runs/gan-002", out="runs/both", weights="kid"): print(event)
+
+    raises UsageError, DataError, ModelError   as the command line would print them
+    """
+    return _asked("ensemble", {"models": models, **choices})
 
 
 def prepare(source: str | Path, **choices: Any) -> Iterator[Event]:

@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": "compare",
     "doctor": "doctor",
     "export": "export",
+    "ensemble": "ensemble",
     "prepare": "prepare",
     "list": "show:listing",
     "show": "show",

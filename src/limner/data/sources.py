@@ -58,6 +58,23 @@ def open_data(
     return dataset
 
 
+def open_parts(
+    source: str, *, size: int | None = None, channels: int | None = None, fit: Fit = "crop"
+) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
+    """Open a data set, and the part of it that nothing is to learn from, where it has one.
+
+    raises UsageError, DataError   as of `open_data`
+    """
+    data = yield from open_data(source, size=size, channels=channels, fit=fit)
+    try:
+        held_out = yield from open_data(source, size=size, channels=channels, fit=fit, split="test")
+    except (UsageError, DataError) as error:
+        if "has no test part" not in error.message:
+            raise
+        return data, None
+    return data, held_out if held_out.signal.shape == data.signal.shape else None
+
+
 def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[Event, None, tuple[Dataset, Path]]:
     """Make a pack, where the person wants it or in the cache.
 

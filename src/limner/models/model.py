@@ -16,6 +16,8 @@ from limner.core.signal import Signal
 from limner.core.tensorfile import load_into, read_header, read_tensors, refuse_misfits, write_tensors
 from limner.features import minilm
 from limner.features.captions import caption_vector
+from limner.models.ensemble import NAME as ENSEMBLE
+from limner.models.ensemble import Ensemble, EnsembleConfig
 from limner.models.pictures import Pictures
 from limner.tasks.generate import Captioned, Generate
 
@@ -153,6 +155,10 @@ def build(method: str, config: Mapping[str, Any], signal: Signal, where: str = "
     config  values of its Config; what depends on the data is filled in
     raises  UsageError   for an unknown method or setting, or a signal that does not suit
     """
+    if method == ENSEMBLE:
+        chosen = EnsembleConfig.read(config, where)
+        members = [build(member.method, member.config, signal, where) for member in chosen.members]
+        return Ensemble(chosen, signal, [member for member in members if isinstance(member, Generate)])
     settings = catalog.settings(method).read(config, where)
     with torch.random.fork_rng([]):  # Fresh weights are drawn from torch's own generator, which goes on as it was.
         return catalog.method(method)(settings.settle(signal), signal)

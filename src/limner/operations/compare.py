@@ -87,15 +87,21 @@ def _names(folders: tuple[Path, ...]) -> list[str]:
 
 
 def _run(folder: Path, name: str) -> Run:
-    """What a run's folder tells.
+    """What the folder of a run, or of a model that was made without one, tells.
 
-    raises UsageError   if it is no run
+    raises UsageError   if it is neither
     """
+    from limner.core.tensorfile import read_header
     from limner.operations.train import Train, read_config
     from limner.reports.comparison import Run
     from limner.reports.words import flat
     from limner.training.log import read_log
 
+    model = folder / "model.safetensors"
+    if not (folder / "settings.json").is_file() and model.is_file():
+        header = read_header(model, "model")
+        chosen = flat({"method": header["method"], **_told(header["config"])})
+        return Run(name, str(folder), chosen, [], header["training"], _report(folder / _REPORT), b"")
     if not (folder / "settings.json").is_file():
         there = "is not a run: it has no settings.json" if folder.exists() else "is not there"
         raise UsageError(f"{folder} {there}", "give the folders that training wrote to")
@@ -115,6 +121,13 @@ def _run(folder: Path, name: str) -> Run:
         name, str(folder), flat(settings), log, _training(log), _report(folder / _REPORT),
         grids[-1].read_bytes() if grids else b"",
     )  # fmt: skip
+
+
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with an ensemble's members in a word each."""
+    members = config.get("members", ())
+    told = {f"member {i}": f"{one['weight']:.1%} {one['method']} {one['sha256'][:8]}" for i, one in enumerate(members)}
+    return {key: value for key, value in config.items() if key != "members"} | told
 
 
 def _settled(folder: Path, chosen: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -518,19 +518,9 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
 
 
 def _built(run: _Run, found: Checkpoint) -> Generate:
-    from torch import nn
+    from limner.training.snapshot import snapshot
 
-    from limner.core.tensorfile import load_into
-    from limner.data.dataset import Manifest
-    from limner.models.model import build
-
-    manifest = Manifest.read(found.header["data"], str(found.path))
-    method = build(run.method, run.config, manifest.signal, str(run.folder / "settings.json"))
-    made = _generating(method, run)
-    load_into(made, _under("method.", found.tensors), found.path)
-    averaged = nn.ModuleDict({name: made.get_submodule(name) for name in made.averaged})
-    load_into(averaged, _under("average.", found.tensors), found.path)
-    return made
+    return _generating(snapshot(found, run.method, run.config), run)
 
 
 def _generating(method: Any, run: _Run) -> Generate:
@@ -542,10 +532,6 @@ def _generating(method: Any, run: _Run) -> Generate:
             "limner doctor looks at runs of methods that generate",
         )
     return method.eval()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 # --- the samples ------------------------------------------------------------------------------------------------------

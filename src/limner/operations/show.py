@@ -323,7 +323,9 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Table:
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            yield from _flat({str(number): one for number, one in enumerate(value)}, f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

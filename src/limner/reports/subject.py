@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.core.errors import DataError, UsageError
+from limner.core.errors import UsageError
 from limner.core.events import Event, Warned
 from limner.core.random import generator
 from limner.data.builtin import BUILT_IN
 from limner.data.dataset import Dataset
-from limner.data.sources import open_data
+from limner.data.sources import open_data, open_parts
 from limner.features.captions import embedded
 from limner.metrics.figures import BATCH, real_pictures
 from limner.models.model import Model, load
@@ -66,18 +66,12 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
         )
     learned: Mapping[str, Any] = header.get("data") or {}
     fit = str(learned.get("fit") or "crop")
-    if source is None:
-        source = _source_of(path.parent) or (str(learned.get("name")) if learned.get("name") in BUILT_IN else None)
-    if source is None:
-        raise UsageError(
-            f"the data that {path} learned from ({learned.get('name', 'unknown')}) can't be found by name",
-            "give --data",
-        )
+    source = source or source_of(path, learned)
     signal = method.signal
-    shape = {"channels": signal.channels, "fit": fit} if signal.rank == 2 else {}
+    shape: dict[str, Any] = {"channels": signal.channels, "fit": fit} if signal.rank == 2 else {}
     if signal.rank == 2 and signal.size[0] == signal.size[1]:
         shape["size"] = signal.size[0]
-    data, held_out = yield from _open(source, shape)
+    data, held_out = yield from open_parts(source, **shape)
     if data.signal.shape != signal.shape:
         raise UsageError(
             f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
@@ -111,6 +105,22 @@ def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[T
         yield method.draw(z[:some], None if told is None else torch.from_numpy(told[which]), BATCH)
 
 
+def source_of(path: Path, learned: Mapping[str, Any]) -> str:
+    """What to open for the data that a model learned from.
+
+    path     the model file
+    learned  the data in its header
+    raises   UsageError   if they can't be found by name
+    """
+    named = _source_of(path.parent) or (str(learned.get("name")) if learned.get("name") in BUILT_IN else None)
+    if named is None:
+        raise UsageError(
+            f"the data that {path} learned from ({learned.get('name', 'unknown')}) can't be found by name",
+            "give --data",
+        )
+    return named
+
+
 def _source_of(run: Path) -> str | None:
     """What a run was told to learn from, if its settings lie beside the model and what they name is there."""
     try:
@@ -118,18 +128,6 @@ def _source_of(run: Path) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return str(named) if named in BUILT_IN or Path(str(named)).exists() else None
-
-
-def _open(source: str, shape: Mapping[str, Any]) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
-    """A data set, and its held-out part where it has one."""
-    data = yield from open_data(source, **shape)
-    try:
-        held_out = yield from open_data(source, split="test", **shape)
-    except (UsageError, DataError) as error:
-        if "has no test part" not in error.message:
-            raise
-        return data, None
-    return data, held_out if held_out.signal.shape == data.signal.shape else None
 
 
 def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> Generator[Event, None, Found]:
@@ -146,7 +144,7 @@ def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> 
     if whole:
         data, held_out = (yield from open_data(second, **shape)), None
     else:
-        data, held_out = yield from _open(second, shape)
+        data, held_out = yield from open_parts(second, **shape)
     if made.signal.shape != data.signal.shape:
         raise UsageError(
             f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}",

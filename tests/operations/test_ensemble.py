@@ -1,0 +1,64 @@
+"""Ensembles as a person makes and uses them."""
+
+import pytest
+import torch
+
+import limner
+from limner.core.errors import UsageError
+from limner.core.tensorfile import read_tensors
+
+TINY = {"batch": 50, "width": 8, "latent": 3, "threads": 1, "steps": 30, "checkpoint_every": 10}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    place = tmp_path_factory.mktemp("runs")
+    for seed, data in ((1, "digits"), (2, "digits"), (3, "ring")):
+        list(limner.train("gan", **TINY, data=data, seed=seed, out=place / f"r{seed}"))
+    return place
+
+
+def test_two_runs_become_a_model_that_every_command_takes(runs, tmp_path):
+    *_, done = limner.ensemble(runs / "r1", runs / "r2", out=tmp_path / "both", weights="kid", reject=True, samples=200)
+    assert sum(done.values["weights"]) == pytest.approx(1)
+    assert done.values["kernel distance, fitted shares"] <= done.values["kernel distance, even shares"] + 1e-12
+    model = limner.load(tmp_path / "both/model.safetensors")
+    assert len(model.generate(5)) == 5
+    list(limner.sample(tmp_path / "both", count=4))
+    assert (tmp_path / "both/samples.png").is_file()
+    list(limner.sample(tmp_path / "both", count=4, interpolate=3))
+    *_, measured = limner.evaluate(tmp_path / "both", samples=300, metrics=("fd", "discriminator"))
+    assert "FD-digits" in measured.values["figures"]
+    *_, side = limner.compare(runs / "r1", tmp_path / "both", out=tmp_path / "side.html")
+    assert side.values["runs"]["both"]["training"]["steps"] == 60
+    from limner.operations.show import Show, show
+
+    *_, shown = show(Show(thing=str(tmp_path / "both")))
+    assert shown.values["method"] == "ensemble"
+    with pytest.raises(UsageError, match="exists already"):
+        list(limner.ensemble(runs / "r1", out=tmp_path / "both"))
+
+
+def test_checkpoints_of_a_run_are_a_snapshot_mixture(runs, tmp_path):
+    steps = [runs / f"r1/checkpoints/step-000000{step}.safetensors" for step in (10, 20, 30)]
+    *_, done = limner.ensemble(*steps, out=tmp_path / "m.safetensors")
+    assert done.values["weights"] == pytest.approx([1 / 3] * 3)
+    tensors = read_tensors(tmp_path / "m.safetensors", "model")[1]
+    final = read_tensors(runs / "r1/model.safetensors", "model")[1]
+    assert all(torch.equal(tensors[f"members.2.{name}"], value) for name, value in final.items())
+    early = read_tensors(steps[0], "checkpoint")[1]["average.generator.0.weight"]
+    assert torch.equal(tensors["members.0.generator.0.weight"], early)
+
+
+def test_points_are_joined_and_fitted_as_they_are(runs, tmp_path):
+    *_, done = limner.ensemble(runs / "r3", runs / "r3", out=tmp_path / "m.safetensors", weights="kid", reject=True,
+                               samples=300)  # fmt: skip
+    assert sum(done.values["weights"]) == pytest.approx(1)
+    assert limner.load(tmp_path / "m.safetensors").method.draw(torch.randn(7, 2 + 16 * 5)).shape == (7, 2)
+
+
+def test_models_of_different_things_are_refused(runs, tmp_path):
+    with pytest.raises(UsageError, match=r"makes 8×8 px, grey, and .* points with 2 coordinates"):
+        list(limner.ensemble(runs / "r1", runs / "r3", out=tmp_path / "m.safetensors"))
+    with pytest.raises(UsageError, match="at most 12 models, not 13"):
+        list(limner.ensemble(*[runs / "r1"] * 13, out=tmp_path / "m.safetensors", weights="kid"))
