@@ -37,7 +37,7 @@ class Config(NetworksConfig):
 
     packed: int = Field(default=2, ge=1, le=64)
     """Samples that are judged together; 1 is a plain GAN."""
-    conditioning: Literal["none", "concat"] = "none"  # type: ignore[assignment]
+    conditioning: Literal["none", "concat"] = "none"
     """Learn classes: noise and samples are joined by the class."""
 
     def settle(self, signal: Signal) -> Self:

@@ -55,7 +55,7 @@ class Config(AdversarialConfig):
     """The weight at the end of the schedule, as a share of gamma."""
     lazy: int = Field(default=1, ge=1)
     """Steps between penalties, which then count that many times; 4 saves a good part of the time."""
-    conditioning: Literal["none", "projection"] = "none"  # type: ignore[assignment]
+    conditioning: Literal["none", "projection"] = "none"
     """Learn classes: the noise is joined by the class, and the score is a product with it."""
     generator: Adam = _PLAYER
     """How the generator's weights move."""

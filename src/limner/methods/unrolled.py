@@ -9,7 +9,7 @@ Task: generate
 Expect: limner train unrolled --data ring
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Self
 
 import torch
@@ -46,6 +46,9 @@ class Config(NetworksConfig):
 class UnrolledGAN(Generate):
     """GAN with a generator that sees the discriminator's next moves."""
 
+    # Looking ahead, the discriminator moves by the batch that it is shown.
+    batchwise = True
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional, self.unroll = config.latent, config.labelled, config.unroll
@@ -53,11 +56,6 @@ class UnrolledGAN(Generate):
         self.discriminator = discriminator(
             config.network, signal, config.width, config.conditioning, spectral=config.spectral
         )
-
-    @property
-    def batchwise(self) -> bool:
-        """Looking ahead, the discriminator moves by the batch that it is shown."""
-        return self.unroll > 0 or super().batchwise
 
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")
@@ -69,14 +67,15 @@ class UnrolledGAN(Generate):
             Turn("generator", non_saturating_generator(functional_call(self.discriminator, ahead, (fake, label)))),
         )
 
-    def ahead(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Mapping[str, Tensor]:
+    def ahead(self, real: Tensor, fake: Tensor, label: Tensor | None) -> dict[str, Tensor]:
         """The discriminator's weights after its next moves, as a function of the fakes.
 
         real, fake  (N, C, *size)
         label       (N,)
         returns     weights by name; at `unroll` 0 those that it has
         """
-        weights = {name: weight for name, weight in self.discriminator.named_parameters() if weight.requires_grad}
+        named = self.discriminator.named_parameters()
+        weights: dict[str, Tensor] = {name: weight for name, weight in named if weight.requires_grad}
         pace = self.pace("discriminator")
         for _ in range(self.unroll):
             on_real = functional_call(self.discriminator, weights, (real, label))

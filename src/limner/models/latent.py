@@ -51,7 +51,9 @@ def nearest(
 
     def distances(made: Tensor) -> tuple[Tensor, Tensor]:
         """(N,) squared, by pixels and by features."""
-        by_features = made.new_zeros(len(made)) if eye is None else (_unit(eye(made)) - seen).square().sum(1)
+        by_features = made.new_zeros(len(made))
+        if eye is not None and seen is not None:
+            by_features = (_unit(eye(made)) - seen).square().sum(1)
         return (made - target).square().flatten(1).mean(1), by_features
 
     noise = normal(seed, _TRIES, method.latent, "project")
