@@ -113,6 +113,21 @@ def test_points_and_methods_without_a_discriminator_are_refused():
         Augmentation(build("gan", {"width": 4}, Signal(channels=2)), "ada")
 
 
+@pytest.mark.parametrize("name", ["gan", "lsgan", "sngan", "unrolled", "pacgan", "wgan_gp", "r3gan", "dcgan"])
+def test_ada_and_lecam_go_around_every_adversarial_method(tmp_path, name, monkeypatch):
+    """Whatever the loss, the packing or the critic's steps."""
+    monkeypatch.setattr(Adaptive, "every", 1)
+    run(tmp_path / "a", method=name, steps=3, augment="ada", lecam=0.1)
+    told = read_log(tmp_path / "a/log.jsonl")[-1]
+    assert 0 <= told["augment_p"] <= 0.8 and np.isfinite(told["held_out_gap"]) and told["lecam"] >= 0
+    run(tmp_path / "b", method=name, steps=3, augment="diffaugment", measure="block-pixels:0.5")
+
+
+def test_a_discriminator_of_pairs_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="the discriminator of DDGAN sees each beside what it was made of"):
+        run(tmp_path / "a", method="ddgan", steps=3, augment="diffaugment")
+
+
 def adaptive(known, new, fake):
     made = method()
     wrap = Adaptive(made, dataset(), dataset(20, "test"), ALONE, seed=1)
@@ -168,10 +183,10 @@ def test_a_discriminator_that_knows_its_pictures_makes_p_rise():
     assert wrap.p == pytest.approx(0.008)
 
 
-def run(folder, **more):
+def run(folder, method="gan", **more):
     choices = {"data": "digits", "batch": 20, "width": 4, "latent": 5, "threads": 1, "steps": 48,
                "checkpoint_every": 20, "out": folder, **more}  # fmt: skip
-    return list(limner.train("gan", **choices))
+    return list(limner.train(method, **choices))
 
 
 def weights(folder):

@@ -86,6 +86,7 @@ class Method(nn.Module, ABC):
 
     batchwise  true where a sample's result depends on the rest of the batch by more than batch normalisation, whose
                statistics the learner takes over all processes by itself
+    paired     true where the discriminator sees a sample beside what it was made of, so neither can be changed alone
     averaged   the child modules whose moving average is what is left after training
     batches    how many batches of real samples a step reads; they come joined, one after the other (see `split`)
     moment     where in the run the step stands; the learner tells it
@@ -93,6 +94,7 @@ class Method(nn.Module, ABC):
     """
 
     batchwise: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
     batches: int = 1
 

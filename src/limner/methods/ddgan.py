@@ -71,6 +71,8 @@ class Config(TrainingConfig):
 class DDGAN(Generate):
     """Denoising diffusion GAN."""
 
+    paired = True
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.times, self.own, self.passes = config.times, config.latent, config.times

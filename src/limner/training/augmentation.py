@@ -34,13 +34,15 @@ class Augmentation(Wrap):
     def __init__(self, method: Method, kind: Literal["diffaugment", "ada"]) -> None:
         if method.signal.rank != 2:
             raise UsageError(f"--augment changes pictures, not {method.signal.describe()}", "leave out --augment")
-        self.method, self.kind, self.p = method, kind, 0.0
-        for judge in judges(method, "--augment"):
+        self.method, self.kind, self.p, self.packed = method, kind, 0.0, 1
+        self.judges = judges(method, "--augment", changed=True)
+        for judge in self.judges:
             judge.register_forward_pre_hook(self._seen)
 
     def _seen(self, judge: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not judge.training:
             return None
+        self.packed = inputs[0][0].numel() // self.method.signal.values
         return (self.augmented(inputs[0], self.method.luck), *inputs[1:])
 
     def augmented(self, x: Tensor, luck: Luck) -> Tensor:
@@ -100,9 +102,12 @@ class Adaptive(Augmentation):
         z = torch.randn(len(batches[0]["x"]), method.latent, generator=generator(self.seed, "ada", "noise", index))
         fakes = method.generate(z.to(device), label)
         for x, told in [*((some["x"], method.told(some)) for some in batches), (fakes, label)]:
-            score = method.judge(self.augmented(x, luck), told)
-            assert score is not None
-            means.append(score.float().mean())
+            # Not `judge`, which is silent where scores are no logits; and in packs where those are judged.
+            whole = len(x) - len(x) % self.packed
+            x = torch.cat(self.augmented(x[:whole], luck).chunk(self.packed), 1)
+            if told is not None and self.packed > 1:
+                told = torch.stack(told[:whole].chunk(self.packed), 1)
+            means.append(self.judges[0](x, told).float().mean())
         method.train()
         self.world.average(means)
         known, new, fake = (float(mean) for mean in means)

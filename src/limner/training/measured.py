@@ -33,7 +33,7 @@ class Measured(Wrap):
     name = "measure"
 
     def __init__(self, method: Method, text: str, real: bool, seed: int) -> None:
-        judges(method, "--measure")
+        judges(method, "--measure", changed=True)
         if not isinstance(getattr(method.config, "generator", None), Adam):
             raise UsageError(f"--measure works on a generator, and {type(method).__name__} has none",
                              "leave out --measure")  # fmt: skip

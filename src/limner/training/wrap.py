@@ -55,13 +55,20 @@ def judge_names(method: Method) -> list[str]:
     return [name for name in _JUDGES if isinstance(getattr(method.config, name, None), Adam)]
 
 
-def judges(method: Method, flag: str) -> list[nn.Module]:
+def judges(method: Method, flag: str, changed: bool = False) -> list[nn.Module]:
     """The networks that tell real samples from fakes.
 
-    flag    what needs them, for the error
-    raises  UsageError   if the method has none
+    flag     what needs them, for the error
+    changed  whether the samples that they see are to be changed
+    raises   UsageError   if the method has none, or they see pairs that a change would take apart
     """
     names = judge_names(method)
     if not names:
         raise UsageError(f"{flag} works on a discriminator, and {type(method).__name__} has none", f"leave out {flag}")
+    if changed and method.paired:
+        raise UsageError(
+            f"{flag} changes samples, and the discriminator of {type(method).__name__} sees each beside what it was "
+            "made of",
+            f"leave out {flag}",
+        )
     return [method.get_submodule(name) for name in names]
