@@ -9,26 +9,20 @@ row is MNIST's test part.
 """
 
 import argparse
-import json
-import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from limner.cli.render import Lines
-from limner.core.events import Event
 from limner.core.files import write
 from limner.data.cache import finish
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
-from limner.operations.evaluate import Evaluate, evaluate
-from limner.operations.train import Train, train
+from runs import RESULTS, command, evaluated, table, trained
 
-ROOT = Path(__file__).parent
 STEPS, SEEDS, SAMPLES, TRAINING, UNSEEN = 10_000, (1, 2, 3), 5_000, 200, 1_000
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -52,74 +46,14 @@ def prepare(place: Path) -> Path:
     return place
 
 
-def trained(run: Path, data: Path, way: Mapping[str, Any], seed: int, chosen: argparse.Namespace) -> Path:
-    """The model of a run, which is begun, gone on with, or there already."""
-    model = run / "model.safetensors"
-    if model.is_file():
-        return model
-    if (run / "settings.json").is_file():
-        tell(train(None, Train(resume=run)))
-    else:
-        # A fifth of the run between checkpoints, so that little is lost; the network is small.
-        request = Train(
-            data=str(data), seed=seed, out=run, threads=chosen.threads, steps=chosen.steps,
-            checkpoint_every=max(1, chosen.steps // 5), **way,
-        )  # fmt: skip
-        tell(train("dcgan", request, {"width": chosen.width, "batch": 64}))
-    return model
-
-
-def judged(model: Path, data: Path, chosen: argparse.Namespace) -> dict[str, float]:
+def judged(model: Path, data: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Figures against MNIST, and whether the discriminator knows its 200 pictures."""
-    found: dict[str, float] = {}
-    for name, against, metrics in (
-        ("against-mnist", "mnist", ("fd", "prdc")), ("against-its-own", str(data), ("discriminator",)),
-    ):  # fmt: skip
-        file = model.parent / name / "report.json"
-        if not file.is_file():
-            tell(
-                evaluate(
-                    Evaluate(
-                        what=(str(model),),
-                        data=against,
-                        samples=chosen.samples,
-                        metrics=metrics,
-                        out=file.parent,
-                        features="digits",
-                    )
-                )
-            )
-        report = json.loads(file.read_text(encoding="utf-8"))
-        rows = [*report["figures"], *(report["discriminator"] or {"rows": ()})["rows"]]
-        found |= {row["name"]: row["value"] for row in rows}
-        if name == "against-mnist":
-            found |= {f"real {row['name']}": row["real"]["value"] for row in report["figures"] if row["real"]}
-    return found
-
-
-def tell(events: Iterator[Event]) -> None:
-    """Print events as the command line does."""
-    face = Lines(quiet=False, out=sys.stdout, err=sys.stderr)
-    try:
-        for event in events:
-            face.tell(event)
-    finally:
-        face.close()
-
-
-def table(results: Mapping[str, Sequence[Mapping[str, float]]], names: Sequence[str]) -> list[str]:
-    """A row for each way: the mean ± the standard deviation over seeds, and the real-data row."""
-    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for way, runs in results.items():
-        cells = []
-        for name in names:
-            values = [run[name] for run in runs if name in run]
-            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.4g}{spread}" if values else "-")
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    first = next(iter(results.values()))[0]
-    real = [f"{first[f'real {name}']:.4g}" if f"real {name}" in first else "" for name in names]
-    return [*lines, f"| real data | {' | '.join(real)} |"]
+    against = evaluated(model, "against-mnist", data="mnist", samples=chosen.samples, metrics=["fd", "prdc"],
+                        features="digits")  # fmt: skip
+    own = evaluated(model, "against-its-own", data=str(data), samples=chosen.samples, metrics=["discriminator"],
+                    features="digits")  # fmt: skip
+    rows = [*against["figures"], *(own["discriminator"] or {"rows": ()})["rows"]]
+    return {row["name"]: row for row in rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,18 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/limited-data"))
-    parser.add_argument("--out", type=Path, default=ROOT / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args(arguments)
     lite = chosen.steps < STEPS or len(chosen.seeds) < len(SEEDS) or chosen.samples < SAMPLES
     torch.set_num_threads(chosen.threads)
     data = prepare(chosen.runs / "mnist200")
-    results: dict[str, list[dict[str, float]]] = {}
+    results: dict[str, list[dict[str, Any]]] = {}
     for seed in chosen.seeds:  # Seed by seed, so that a table of all ways is there after a fifth of the time.
         for way in chosen.ways:
             run = chosen.runs / f"{way.replace(' + ', '-')}-{chosen.steps}-{chosen.width}-{seed}"
-            results.setdefault(way, []).append(judged(trained(run, data, WAYS[way], seed, chosen), data, chosen))
-    first = results[chosen.ways[0]][0]
-    names = [name for name in first if not name.startswith("real ") or f"real {name}" in first]
+            # A fifth of the run between checkpoints, so that little is lost; the network is small.
+            model = trained(
+                run, "dcgan", data=data, seed=seed, threads=chosen.threads, steps=chosen.steps, width=chosen.width,
+                batch=64, checkpoint_every=max(1, chosen.steps // 5), **WAYS[way],
+            )  # fmt: skip
+            results.setdefault(way, []).append(judged(model, data, chosen))
+    names = list(results[chosen.ways[0]][0])
     lines = ["# 200 MNIST digits, DCGAN", ""]
     if lite:
         lines += ["**LITE RUN**: fewer steps, seeds or samples than the benchmark asks for.", ""]
@@ -153,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"- {chosen.steps:,} steps of 64, width {chosen.width}, training seeds {chosen.seeds}; mean ± standard "
         f"deviation over them; {chosen.samples:,} samples, sampling seed 0",
         f"- {datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, {chosen.threads} threads; "
-        f"`python benchmarks/limited_data.py {' '.join(sys.argv[1:] if arguments is None else arguments)}`",
+        f"`{command('limited_data', arguments)}`",
     ]
     path = chosen.out / f"limited_data{'-lite' if lite else ''}.md"
     write(path, "\n".join(lines) + "\n")

@@ -71,7 +71,6 @@ def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4:
             "PacGAN2": ("pacgan", {"packed": 2}, pac2),
             "PacGAN4": ("pacgan", {"packed": 4}, pac4),
             "unrolled, 5 moves": ("unrolled", {"unroll": 5}, ()),
-            "relativistic + R1 + R2": ("r3gan", {}, ()),
         },
         _PACGAN,
     )  # fmt: skip
@@ -83,7 +82,6 @@ def stacked(data: str, network: str, published: Mapping[str, Sequence[str]]) -> 
         "DCGAN": ("gan", {}), "unrolled, 1 move": ("unrolled", {"unroll": 1}),
         "unrolled, 5 moves": ("unrolled", {"unroll": 5}), "unrolled, 10 moves": ("unrolled", {"unroll": 10}),
         "PacDCGAN2": ("pacgan", {"packed": 2}), "PacDCGAN4": ("pacgan", {"packed": 4}),
-        "relativistic + R1 + R2": ("r3gan", {}),
     }  # fmt: skip
     return Table(
         data, 500_000, 26_000, _STACKED, {**TINY, "network": network},

@@ -1,8 +1,9 @@
 """Runs of benchmarks: begun, gone on with, or there already. What is finished is never made twice."""
 
 import json
+import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,14 @@ def trained(run: Path, method: str, **choices: Any) -> Path:
     return model
 
 
-def evaluated(model: Path, **choices: Any) -> dict[str, Any]:
-    """What the model's report holds, made now if it is not there with as many samples and seeds."""
-    file = model.parent / "evaluation" / "report.json"
+def evaluated(model: Path, out: str = "evaluation", **choices: Any) -> dict[str, Any]:
+    """What the model's report holds, made now if it is not there with as many samples and seeds.
+
+    out  the report's folder beside the model
+    """
+    file = model.parent / out / "report.json"
     if not _fits(file, choices):
-        tell(limner.evaluate(model, force=True, **choices))
+        tell(limner.evaluate(model, force=True, out=file.parent, **choices))
     report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return report
 
@@ -50,6 +54,26 @@ def _fits(file: Path, choices: Mapping[str, Any]) -> bool:
         return False
     protocol = json.loads(file.read_text(encoding="utf-8"))["protocol"]
     return protocol["samples"] == choices["samples"] and len(protocol["seeds"]) == choices.get("seeds", 1)
+
+
+def table(results: Mapping[str, Sequence[Mapping[str, Mapping[str, Any]]]], names: Sequence[str]) -> list[str]:
+    """Markdown: a row for each way, the mean ± the standard deviation over its runs; and the row of real data.
+
+    results  of each way its runs, each with the report's rows by name
+    names    the columns
+    """
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for way, runs in results.items():
+        cells = []
+        for name in names:
+            values = [run[name]["value"] for run in runs if name in run]
+            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.4g}{spread}" if values else "–")
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    first = next(iter(results.values()))[0]
+    real = [first.get(name, {}).get("real") for name in names]
+    cells = [f"{row['value']:.4g}" if row else "" for row in real]
+    return [*lines, f"| real data | {' | '.join(cells)} |"]
 
 
 def command(name: str, arguments: Iterable[str] | None) -> str:

@@ -9,40 +9,16 @@ figure moves by nats with it: published ones are for `fixed`.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).parent
+from limner.core.files import write
+from runs import RESULTS, trained
+
 EPOCHS, PUBLISHED = 500.0, 89.9
-
-
-def trained(chosen: argparse.Namespace, run: Path) -> Path:
-    """The model of the run, which is begun, gone on with, or there already."""
-    import limner
-    from limner.cli.render import Lines
-
-    model = run / "model.safetensors"
-    if model.is_file():
-        return model
-    if (run / "settings.json").is_file():
-        events = limner.train(resume=run)
-    else:
-        events = limner.train(
-            "vae", data="mnist", out=run, seed=chosen.seed, threads=1, epochs=chosen.epochs, batch=100,
-            checkpoint_every=5500, network="dense", width=400, depth=chosen.depth, latent=40, draws=chosen.draws,
-            likelihood="bernoulli", binarise=chosen.binarise, average=0, **{"autoencoder": {"lr": chosen.lr}},
-        )  # fmt: skip
-    face = Lines(quiet=False, out=sys.stdout, err=sys.stderr)
-    try:
-        for event in events:
-            face.tell(event)
-    finally:
-        face.close()
-    return model
 
 
 def measured(model: Path, chosen: argparse.Namespace) -> str:
@@ -92,10 +68,16 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     name = f"vae_mnist-{chosen.binarise}-{chosen.depth}x400-{chosen.draws}"
-    said = measured(trained(chosen, chosen.out or Path("runs") / f"{name}-{chosen.epochs:g}"), chosen)
+    model = trained(
+        chosen.out or Path("runs") / f"{name}-{chosen.epochs:g}", "vae", data="mnist", seed=chosen.seed, threads=1,
+        epochs=chosen.epochs, batch=100, checkpoint_every=5500, network="dense", width=400, depth=chosen.depth,
+        latent=40, draws=chosen.draws, likelihood="bernoulli", binarise=chosen.binarise, average=0,
+        autoencoder={"lr": chosen.lr},
+    )  # fmt: skip
+    said = measured(model, chosen)
     print(said)
     if said.count("LITE") == 0:
-        (ROOT / "results" / f"{name}.txt").write_text(said + "\n", encoding="utf-8")
+        write(RESULTS / f"{name}.txt", said + "\n")
 
 
 if __name__ == "__main__":

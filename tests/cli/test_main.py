@@ -60,7 +60,8 @@ def test_every_setting_is_a_flag_with_its_help(method: str, capsys: pytest.Captu
     _, out, _ = ran(capsys, f"train {method} --help")
     flat = " ".join(out.split())
     for setting in [*settings_of(training.Train), *settings_of(catalog.head(method).Config)]:
-        assert f"--{setting.name.replace('_', '-')} " in flat
+        flag = setting.name.replace("_", "-")
+        assert f"--{'no-' if setting.default is True else ''}{flag} " in flat
         assert " ".join(setting.help.split()) in flat
         assert setting.limits in flat
     assert out.index("the run:") < out.index("--data") < out.index(f"the method {method}:") < out.index("--batch")

@@ -74,10 +74,10 @@ def suits():
     return suited
 
 
-@pytest.fixture
-def pack(case, tmp_path):
-    """A pack of 20 pictures of the case's signal: so few that 12 steps of 8 cross four epoch borders."""
-    return write(case, tmp_path / "pack")
+@pytest.fixture(scope="session")
+def packer():
+    """The function that writes a case's pack into a folder."""
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +88,7 @@ def packs(every_case, tmp_path_factory):
 
 
 def write(case, folder):
+    """A pack of 20 pictures of the case's signal: so few that 12 steps of 8 cross four epoch borders."""
     random = np.random.default_rng(1)
     folder.mkdir(exist_ok=True)
     samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)

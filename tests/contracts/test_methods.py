@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,9 +44,9 @@ def batch(case, method, count=8, seed=3):
     return {"x": x, "label": torch.arange(count) % max(1, case.signal.classes)} | (text if case.signal.text else {})
 
 
-def learner(case):
+def learner(case, precision=torch.float32):
     method = built(case)
-    return Learner(method, Average(method, 50), ALONE, torch.float32, seed=5, total=10)
+    return Learner(method, Average(method, 50), ALONE, precision, seed=5, total=10)
 
 
 def moves(method, data):
@@ -54,7 +55,8 @@ def moves(method, data):
 
 def choices(case, pack, folder):
     return {
-        "data": str(pack), "steps": 12, "out": folder, "threads": 1, "checkpoint_every": 1, "keep": 20, **case.config,
+        "data": str(pack), "steps": 12, "out": folder, "threads": 1, "checkpoint_every": 1, "keep": 20,
+        "preview_every": 1e6, "precision": "fp32", **case.config,
     }  # fmt: skip
 
 
@@ -62,6 +64,23 @@ def trained(case, pack, folder, **more):
     events = list(limner.train(case.name, **{**choices(case, pack, folder), **more}))
     assert isinstance(events[-1], Finished)
     return events
+
+
+@pytest.fixture(scope="session")
+def finished():
+    """Runs that were never stopped, kept for all tests that compare with one: case → (pack, run folder)."""
+    return {}
+
+
+@pytest.fixture
+def whole(case, finished, packer, tmp_path_factory):
+    """The pack and the folder of such a run of the case."""
+    if str(case) not in finished:
+        home = tmp_path_factory.mktemp("whole")
+        pack = packer(case, home / "pack")
+        trained(case, pack, home / "run")
+        finished[str(case)] = pack, home / "run"
+    return finished[str(case)]
 
 
 def weights(folder):
@@ -130,13 +149,22 @@ def test_a_turn_moves_its_player_only(case):
     assert set(movers) == set(taught.players)
 
 
-def test_same_seed_same_weights(case, pack, tmp_path):
-    trained(case, pack, tmp_path / "a")
-    trained(case, pack, tmp_path / "b")
-    same(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    trained(case, pack, tmp_path / "c", seed=43)
+def test_steps_in_bfloat16(case):
+    """Two steps, so that the second's losses have seen what the first moved."""
+    taught = learner(case, torch.bfloat16)
+    for index in range(2):
+        found = taught.step(index, [batch(case, taught.method)], 8 * index)
+        assert found["skipped"] == 0
+    assert {weight.dtype for weight in taught.method.parameters()} == {torch.float32}
+
+
+def test_same_seed_same_weights(case, whole, tmp_path):
+    pack, first = whole
+    trained(case, pack, tmp_path / "again")
+    same(weights(first), weights(tmp_path / "again"))
+    trained(case, pack, tmp_path / "other", seed=43)
     with pytest.raises(AssertionError):
-        same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+        same(weights(first), weights(tmp_path / "other"))
 
 
 def test_saved_and_loaded_it_is_the_same(case, tmp_path):
@@ -179,19 +207,18 @@ def test_exports_with_parity(case):
 
 
 @pytest.mark.parametrize("stop", [1, 5, 10, 12])
-def test_interrupted_and_resumed_equals_never_stopped(case, pack, tmp_path, stop):
+def test_interrupted_and_resumed_equals_never_stopped(case, whole, tmp_path, stop):
     """Epochs end between steps 2-3, 5-6, 7-8 and at 10: the stops stand before, on and after borders."""
-    trained(case, pack, tmp_path / "whole")
     folder = tmp_path / "part"
-    trained(case, pack, folder)
+    shutil.copytree(whole[1], folder)
     for path in (folder / "checkpoints").iterdir():
         if path.name > f"step-{stop:08d}.safetensors":
             path.unlink()
     (folder / "model.safetensors").unlink()
     list(limner.train(resume=folder))
-    same(weights(tmp_path / "whole"), weights(folder))
+    same(weights(whole[1]), weights(folder))
     last = "checkpoints/step-00000012.safetensors"
-    same(*(read_tensors(root / last, "checkpoint")[1] for root in (tmp_path / "whole", folder)))
+    same(*(read_tensors(root / last, "checkpoint")[1] for root in (whole[1], folder)))
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_a_model_without_captions_says_so(tmp_path):
 
 def test_classes_are_not_for_captions(run):
     with pytest.raises(UsageError, match="makes no classes on request: gan_cls learned none"):
-        list(sample(Sample(model=run, label=1)))
+        list(sample(Sample(model=run, class_=1)))
 
 
 def test_it_is_evaluated_with_the_captions_of_the_data(run, monkeypatch):

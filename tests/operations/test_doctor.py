@@ -263,9 +263,8 @@ def test_a_fast_discriminator_overpowers(home: Path) -> None:
 
 
 def test_a_plain_gan_loses_modes_of_the_ring(home: Path) -> None:
-    moves = {"lr": 1e-3, "beta1": 0.9}
-    size = {"width": 32, "latent": 2, "batch": 100, "steps": 3000}
-    _, found = examined(trained(home / "ring", data="ring", **size, generator=moves, discriminator=moves))
+    # Five of five seeds and lengths tried lost modes so; smaller networks end differently by the last bit of a product.
+    _, found = examined(trained(home / "ring", data="ring", width=128, latent=2, batch=128, steps=1500))
     assert found["verdict"] == "mode collapse"
     assert found["signals"]["modes"] < 0.7
 

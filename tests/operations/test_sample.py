@@ -117,7 +117,7 @@ def test_a_picture_is_projected(run, tmp_path):
     [
         ({"out": "a.jpg"}, r"samples are written as \.png, not \.jpg"),
         ({"count": 20_000, "out": "a.png"}, "do not fit on one sheet"),
-        ({"label": "10"}, "makes no classes on request"),
+        ({"class": "10"}, "makes no classes on request"),
         ({"project": "nowhere.png"}, "cannot read nowhere.png: no such file"),
         ({"project": "a.png", "interpolate": 3}, "give one of them|begins with a picture"),
     ],

@@ -7,6 +7,7 @@ sentence. Nothing is ever unpickled.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,8 @@ def _header(path: Path, kind: str) -> dict[str, Any]:
         )
     if header.get("kind") != kind:
         raise ModelError(f"{path} is a limner {str(header.get('kind'))[:40]}, not a {kind}")
+    if not re.fullmatch("[0-9a-f]{64}", str(header.get("sha256"))):
+        raise ModelError(f"{path} is damaged: its header has no checksum", "copy or download it again")
     if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES.keys():
         raise ModelError(f"{path} holds tensors that no limner {kind} has", "use only files that you trust")
     if size != 8 + length + end:

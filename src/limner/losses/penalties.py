@@ -43,9 +43,10 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
 
     real, fake  (N, C, *size)
     share       (N,)           in [0, 1]: how far along
-    returns     (N, C, *size)  a leaf that requires grad
+    returns     (N, C, *size)  a leaf that requires grad, of the real samples' type
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1
     """
-    share = share.reshape(-1, *[1] * (real.dim() - 1))
-    return torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
+    share = share.reshape(-1, *[1] * (real.dim() - 1)).to(real.dtype)
+    # Under autocast fakes come in the networks' precision, and real samples as they were read.
+    return torch.lerp(fake.detach().to(real.dtype), real.detach(), share).requires_grad_()

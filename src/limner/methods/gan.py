@@ -26,8 +26,7 @@ from limner.losses.adversarial import (
     non_saturating_generator,
     scores,
 )
-from limner.nn.discriminators import discriminator
-from limner.nn.generators import generator
+from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
 
@@ -46,10 +45,7 @@ class GAN(Generate):
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled
-        self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
-        self.discriminator = discriminator(
-            config.network, signal, config.width, config.conditioning, spectral=config.spectral
-        )
+        self.generator, self.discriminator = pair(config, signal)
         self.cost = minimax_generator if config.loss == "minimax" else non_saturating_generator
 
     def step(self, batch: Batch) -> Iterator[Move]:

@@ -18,8 +18,7 @@ from limner.core.config import NetworksConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import least_squares_discriminator, least_squares_generator, scores
-from limner.nn.discriminators import discriminator
-from limner.nn.generators import generator
+from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
 
@@ -33,10 +32,7 @@ class LSGAN(Generate):
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled
-        self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
-        self.discriminator = discriminator(
-            config.network, signal, config.width, config.conditioning, spectral=config.spectral
-        )
+        self.generator, self.discriminator = pair(config, signal)
 
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")

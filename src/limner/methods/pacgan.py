@@ -5,7 +5,7 @@ all fake, and get one verdict: m fakes of the same kind are no likely draw from 
 
 Source: Lin et al. 2018, arXiv:1712.04086
 Task: generate
-Expect: limner train pacgan --data ring
+Expect: limner train pacgan --data ring --epochs 10 --threads 1 --seed 42
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,7 @@ from limner.core.config import NetworksConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
-from limner.nn.discriminators import discriminator
-from limner.nn.generators import generator
+from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
 # The paper's protocol for mixtures in the plane.
@@ -55,10 +54,7 @@ class PacGAN(Generate):
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled
         self.batches = config.packed
-        self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
-        self.discriminator = discriminator(
-            config.network, signal, config.width, config.conditioning, spectral=config.spectral, packed=config.packed
-        )
+        self.generator, self.discriminator = pair(config, signal, packed=config.packed)
 
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")

@@ -10,7 +10,7 @@ at full resolution. The published CIFAR network is --width 768 --no-fold.
 
 Source: Huang et al. 2024, arXiv:2501.05441
 Task: generate
-Expect: limner train r3gan --data digits
+Expect: limner train r3gan --data digits --width 32 --epochs 60 --threads 1 --seed 42
 """
 
 import math

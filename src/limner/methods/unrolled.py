@@ -6,7 +6,7 @@ gradient goes through those K moves. Then they are forgotten: the discriminator 
 
 Source: Metz et al. 2017, arXiv:1611.02163
 Task: generate
-Expect: limner train unrolled --data ring
+Expect: limner train unrolled --data ring --latent 2 --width 128 --epochs 4 --threads 1 --seed 42
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,7 @@ from limner.core.config import Adam, NetworksConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
-from limner.nn.discriminators import discriminator
-from limner.nn.generators import generator
+from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
 
@@ -52,10 +51,7 @@ class UnrolledGAN(Generate):
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional, self.unroll = config.latent, config.labelled, config.unroll
-        self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
-        self.discriminator = discriminator(
-            config.network, signal, config.width, config.conditioning, spectral=config.spectral
-        )
+        self.generator, self.discriminator = pair(config, signal)
 
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")

@@ -7,7 +7,7 @@ generator moves once.
 
 Source: Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1
 Task: generate
-Expect: limner train wgan_gp --data digits
+Expect: limner train wgan_gp --data digits --width 32 --epochs 150 --threads 1 --seed 42
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,7 @@ from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import hinge_generator, scores, wasserstein_critic
 from limner.losses.penalties import between, unit_slope
-from limner.nn.discriminators import discriminator
-from limner.nn.generators import generator
+from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
 
@@ -49,10 +48,7 @@ class WGANGP(Generate):
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled
         self.batches, self.weight = config.critic_steps, config.penalty
-        self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
-        self.discriminator = discriminator(
-            config.network, signal, config.width, config.conditioning, norm=False, spectral=config.spectral
-        )
+        self.generator, self.discriminator = pair(config, signal, norm=False)
 
     def step(self, batch: Batch) -> Iterator[Move]:
         for part in self.split(batch):

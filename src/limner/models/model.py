@@ -100,7 +100,7 @@ class Model:
         if captioned or not method.conditional:
             if label is not None:
                 raise UsageError(
-                    f"{self.path} makes no classes on request: {self.name} learned none", "leave out --label"
+                    f"{self.path} makes no classes on request: {self.name} learned none", "leave out --class"
                 )
             return None if text is None else self._told(text).expand(count, -1)
         classes = method.signal.classes

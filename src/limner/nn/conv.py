@@ -14,8 +14,7 @@ Gauss multiplies complex numbers with three real products: 121 products in place
 
 So a convolution is three small matrices: U on the big side, V on the kernel, S on the small side. It transforms with U
 and V, multiplies channels one frequency at a time, and returns with Sᵀ; its transpose goes in by S and out by Uᵀ.
-All are batched matrix products on channels_last data without a permuting copy, and autograd differentiates them to
-any order. Larger maps with short kernels go by tiles (see tiles.py); a count of multiplications picks the form.
+Autograd differentiates all of it to any order. Larger maps with short kernels go by tiles (see tiles.py); a count of multiplications picks the form.
 """
 
 from __future__ import annotations
@@ -61,10 +60,16 @@ def as_if(times: float) -> Iterator[None]:
         _times.reset(token)
 
 
-def quick(x: Tensor) -> bool:
-    """Whether a quick form may be used for x: on a CPU, in the precision of x, and not while a graph is recorded."""
+def quick(x: Tensor) -> torch.dtype | None:
+    """What a quick form of x would compute in, autocast's precision or its own; None where there may be none.
+
+    Quick forms are for a CPU, and not while a graph is recorded.
+    """
     recorded = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
-    return x.device.type == "cpu" and not (_plain.get() or recorded or torch.is_autocast_enabled("cpu"))
+    if x.device.type != "cpu" or _plain.get() or recorded:
+        return None
+    lowered = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
+    return torch.get_autocast_dtype("cpu") if lowered else x.dtype
 
 
 def same_padding(size: int, kernel: int, stride: int) -> Pair:
@@ -168,24 +173,96 @@ class _Product(torch.autograd.Function):
 _product: Callable[[Tensor, Tensor], Tensor] = _Product.apply
 
 
-def _transform(matrix: Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """matrix (A, B) times each of x (N, B, C), plus bias (C,): (N, A, C)."""
-    each = matrix.expand(len(x), *matrix.shape)
-    return torch.bmm(each, x) if bias is None else torch.baddbmm(bias, each, x)
+def _there(matrix: Tensor, x: Tensor, stride: Pair) -> Tensor:
+    """Maps by frequency: matrix (R, h·w) times the positions of x (N, C, h·s, w·s): (R, N, s·s·C).
 
-
-def _split(x: Tensor, stride: Pair) -> Tensor:
-    """Phases beside the channels: (N, C, h·s, w·s) → (N, h·w, s·s·C). No copy is made of channels_last with s = 1."""
+    In float32 each sample is a product of its own, since the library takes products of any order in memory. The one
+    for bfloat16 would copy what does not lie in order, so there positions are moved first, and all is one product.
+    """
+    if x.dtype == torch.bfloat16:
+        positions = _split(x, stride)
+        return (matrix @ positions.flatten(1)).view(-1, *positions.shape[1:])
     (n, c, height, width), (sy, sx) = x.shape, stride
     x = x.permute(0, 2, 3, 1).reshape(n, height // sy, sy, width // sx, sx, c)
-    return x.transpose(2, 3).reshape(n, -1, sy * sx * c)
+    return torch.bmm(matrix.expand(n, *matrix.shape), x.transpose(2, 3).reshape(n, -1, sy * sx * c)).transpose(0, 1)
 
 
-def _join(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
-    """Back from _split: (N, h·w, s·s·C) → (N, C, h·s, w·s) in channels_last."""
+def _back(matrix: Tensor, x: Tensor, stride: Pair, grid: Pair, bias: Tensor | None = None) -> Tensor:
+    """Maps from frequencies: matrix (h·w, R) times x (R, N, s·s·C), plus bias (C,): (N, C, h·s, w·s)."""
+    if bias is not None:
+        bias = bias.repeat(math.prod(stride)).to(x.dtype)
+    if x.dtype == torch.bfloat16:
+        flat = x.flatten(1)
+        y = matrix @ flat if bias is None else torch.addmm(bias.repeat(x.shape[1]), matrix, flat)
+        return _join(y.view(-1, *x.shape[1:]), stride, grid)
+    x = x.transpose(0, 1)
+    each = matrix.expand(len(x), *matrix.shape)
+    x = torch.bmm(each, x) if bias is None else torch.baddbmm(bias, each, x)
     (n, _, wide), (sy, sx), (h, w) = x.shape, stride, grid
     x = x.view(n, h, w, sy, sx, wide // (sy * sx)).transpose(2, 3)
     return x.reshape(n, h * sy, w * sx, wide // (sy * sx)).permute(0, 3, 1, 2)
+
+
+def _positions_first(x: Tensor, stride: Pair) -> Tensor:
+    (n, c, height, width), (sy, sx) = x.shape, stride
+    x = x.permute(0, 2, 3, 1).reshape(n, height // sy, sy, width // sx, sx, c)
+    return x.permute(1, 3, 0, 2, 4, 5).reshape(-1, n, sy * sx * c)
+
+
+def _channels_last(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
+    (_, n, wide), (sy, sx), (h, w) = x.shape, stride, grid
+    x = x.view(h, w, n, sy, sx, wide // (sy * sx)).permute(2, 0, 3, 1, 4, 5)
+    return x.reshape(n, h * sy, w * sx, wide // (sy * sx)).contiguous().permute(0, 3, 1, 2)
+
+
+class _Split(torch.autograd.Function):
+    """Positions first. Its gradient lies as x does, in channels_last: autograd's own would lie crosswise, and whatever
+    works on both at once takes several times as long."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, stride: Pair) -> Tensor:
+        return _positions_first(x, stride)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair], output: Tensor) -> None:
+        x, ctx.stride = inputs
+        ctx.grid = (x.shape[2] // ctx.stride[0], x.shape[3] // ctx.stride[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _join(grad.contiguous(), ctx.stride, ctx.grid), None
+
+
+class _Join(torch.autograd.Function):
+    """Back from _Split, which is its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
+        return _channels_last(x, stride, grid)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair, Pair], output: Tensor) -> None:
+        _, ctx.stride, _ = inputs
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _split(grad, ctx.stride), None, None
+
+
+def _split(x: Tensor, stride: Pair) -> Tensor:
+    """Positions first, phases beside the channels: (N, C, h·s, w·s) → (h·w, N, s·s·C)."""
+    split: Tensor = _Split.apply(x, stride)
+    return split
+
+
+def _join(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
+    """Back from _split: (h·w, N, s·s·C) → (N, C, h·s, w·s) in channels_last."""
+    joined: Tensor = _Join.apply(x, stride, grid)
+    return joined
 
 
 def _kernel(weight: Tensor, g: Geometry, f: Frequencies) -> Tensor:
@@ -194,7 +271,7 @@ def _kernel(weight: Tensor, g: Geometry, f: Frequencies) -> Tensor:
     for axis, size, stride, left in zip(axes(g), g.kernel, g.stride, g.left, strict=True):
         before = -(axis.first * stride + left)
         pads = [before, axis.taps * stride - size - before, *pads]
-    return _transform(f.kernel, _split(F.pad(weight, pads), g.stride)).transpose(0, 1)
+    return _there(f.kernel, F.pad(weight.to(f.kernel.dtype), pads), g.stride)
 
 
 def frequency_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
@@ -202,17 +279,16 @@ def frequency_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry
     f = frequencies(g, x.dtype)
     rest = [-size % stride for size, stride in zip(g.big, g.stride, strict=True)]
     x = F.pad(x, (0, rest[1], 0, rest[0])) if any(rest) else x
-    products = _product(_transform(f.big, _split(x, g.stride)).transpose(0, 1), _kernel(weight, g, f))
-    return _join(_transform(f.small.mT, products.transpose(0, 1), bias), (1, 1), g.small)
+    products = _product(_there(f.big, x, g.stride), _kernel(weight, g, f))
+    return _back(f.small.mT, products, (1, 1), g.small, bias)
 
 
 def frequency_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """Transposed convolution of x (N, S, *g.small) with weight (S, B, *g.kernel): (N, B, *g.big), by frequencies."""
     f = frequencies(g, x.dtype)
-    products = torch.bmm(_transform(f.small, _split(x, (1, 1))).transpose(0, 1), _kernel(weight, g, f))
-    bias = None if bias is None else bias.repeat(math.prod(g.stride))
+    products = torch.bmm(_there(f.small, x, (1, 1)), _kernel(weight, g, f))
     y, x_axis = axes(g)
-    whole = _join(_transform(f.big.mT, products.transpose(0, 1), bias), g.stride, (y.spots, x_axis.spots))
+    whole = _back(f.big.mT, products, g.stride, (y.spots, x_axis.spots), bias)
     return whole[..., : g.big[0], : g.big[1]]
 
 
@@ -220,14 +296,14 @@ def column_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -
     """The same as frequency_conv2d by one product with all patches of x: the quickest where B is 1."""
     x = F.pad(x, _margins(g))
     patches = F.unfold(x, g.kernel, stride=g.stride).mT
-    return _join(F.linear(patches, weight.flatten(1), bias), (1, 1), g.small)
+    return F.linear(patches, weight.flatten(1), bias).mT.unflatten(2, g.small)
 
 
 def column_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """The same as frequency_conv_transpose2d by one product that makes all patches: the quickest where B is 1."""
     before, after, above, below = _margins(g)
     whole = (g.big[0] + above + below, g.big[1] + before + after)
-    patches = _split(x, (1, 1)) @ weight.flatten(1)
+    patches = x.flatten(2).mT @ weight.flatten(1)
     y = F.pad(F.fold(patches.mT, whole, g.kernel, stride=g.stride), (-before, -after, -above, -below))
     return y if bias is None else y + bias[:, None, None]
 
@@ -250,6 +326,7 @@ class Forms(NamedTuple):
 
 
 def _in_parts(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
+    x = x.to(quick(x))
     # Data by frequency are some 2.5 times as large, so a very large batch is done in parts to bound the memory.
     if len(x) <= 512:
         return form(x, weight, bias, g)
@@ -264,15 +341,18 @@ def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: 
     the time of 60 multiplications. What is won must pay for other copies too.
     """
     small, big = layer.weight.shape[:2]
-    ordinary = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    exact = x.dim() == 4 and x.dtype == layer.weight.dtype in (torch.float32, torch.float64)
-    if not (ordinary and exact and quick(x)) or min(len(x), *g.big, *g.small) < 1:
+    ordinary = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros" and x.dim() == 4
+    precision, lowered = quick(x), torch.is_autocast_enabled("cpu")
+    suits = precision == torch.bfloat16 if lowered else precision in (torch.float32, torch.float64)
+    if not (ordinary and suits and (lowered or x.dtype == layer.weight.dtype)) or min(len(x), *g.big, *g.small) < 1:
         return None
     if big == 1 and small >= 16:
         return forms.columns
     batch = len(x) * _times.get()
     limit = 0.8 * math.prod(g.kernel) * math.prod(g.small) * big * small
-    by_frequency, by_tile = _by_frequency(g, batch, small, big), _by_tile(g, batch, small, big)
+    by_frequency = _by_frequency(g, batch, small, big)
+    # Tiles add and take away what is nearly equal, which bfloat16 cannot.
+    by_tile = math.inf if lowered else _by_tile(g, batch, small, big)
     if min(by_frequency, by_tile) >= limit:
         return None
     return forms.tiles if by_tile < by_frequency else forms.frequencies

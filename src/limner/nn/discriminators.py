@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
 from limner.nn.conv import Conv2d
-from limner.nn.elementwise import Dropout
+from limner.nn.elementwise import Dropout, Flatten
 from limner.nn.generators import dcgan_init, halved, keras_init, quarter
 from limner.nn.labels import LabelledSamples, Projection, Unlabelled
 from limner.nn.spectral import spectral as normalised
@@ -106,7 +106,7 @@ def keras(signal: Signal, width: int, norm: bool) -> Layers:
         Conv2d(width, 2 * width, 5, 2, padding="same"),
         nn.LeakyReLU(0.3),
         Dropout(0.3),
-        nn.Flatten(),
+        Flatten(),
     )
     head = nn.Linear(2 * width * h * v, 1)
     keras_init(features)
@@ -143,7 +143,7 @@ def tiny(signal: Signal, width: int, norm: bool) -> Layers:
         layers += [nn.BatchNorm2d(wide)] if norm else []
         layers.append(nn.LeakyReLU(0.3))
         before, wide, h, v = wide, 2 * wide, -(-h // 2), -(-v // 2)
-    features, head = nn.Sequential(*layers, nn.Flatten()), nn.Linear(before * h * v, 1)
+    features, head = nn.Sequential(*layers, Flatten()), nn.Linear(before * h * v, 1)
     dcgan_init(features)
     dcgan_init(head)
     return Layers(features, before * h * v, head)

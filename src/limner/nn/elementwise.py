@@ -1,4 +1,6 @@
-"""Layers that treat each value by itself."""
+"""Layers that treat each value by itself, or only move it."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ def kept(x: Tensor, p: float) -> Tensor:
     """Which values stay in a dropout of rate p, and by how much they grow: 1 / (1 - p), or 0 for the others.
 
     x        (...)     only its shape, order in memory and dtype are used
-    p                  rate, in [0, 1); rounded to a multiple of 2⁻¹⁶, and the growth is that of the rounded rate
+    p                  rate, in [0, 1); rounded to a multiple of 2⁻¹⁶; the growth is that of the rounded rate, in x's precision
     returns  (...)     like x
 
     PyTorch draws one number for each value in sequence, 11 ns each. Here PyTorch's generator gives one seed, so that
@@ -22,8 +24,10 @@ def kept(x: Tensor, p: float) -> Tensor:
     limit = round(p * _GRAIN)
     seed = int(torch.randint(1 << 62, ()))
     bits = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.uint16)[: x.numel()]
-    precision = np.float64 if x.dtype == torch.float64 else np.float32
-    mask = torch.from_numpy(np.multiply(bits >= limit, _GRAIN / (_GRAIN - limit), dtype=precision)).to(x.dtype)
+    growth = torch.tensor(_GRAIN / (_GRAIN - limit), dtype=x.dtype)
+    # NumPy has no bfloat16, but its 16 bits times 0 or 1 are those of the product.
+    number = growth.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else growth.numpy()
+    mask = torch.from_numpy(np.multiply(bits >= limit, number[()])).view(x.dtype)
     # The mask lies in memory in the order of x (channels_last, say): mixed orders make a product ten times slower.
     return mask.as_strided(x.shape, torch.empty_like(x).stride())
 
@@ -41,3 +45,33 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         mask = kept(x, self.p)
         return x.mul_(mask) if self.inplace else x * mask
+
+
+class _Flat(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        (x,) = inputs
+        ctx.shape, ctx.last = x.shape, x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        whole = grad.reshape(ctx.shape)
+        return whole.contiguous(memory_format=torch.channels_last) if ctx.last else whole
+
+
+class Flatten(nn.Flatten):
+    """torch.nn.Flatten(1) whose gradient lies in memory as its input does, so that earlier layers are not slowed.
+
+    x         (N, ...)
+    returns   (N, values of a sample)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat: Tensor = _Flat.apply(x)
+        return flat

@@ -126,8 +126,8 @@ def halved(signal: Signal) -> tuple[tuple[int, int], int]:
     times = signal.halvings()
     if not times:
         raise UsageError(
-            f"the network dcgan needs pictures that can be halved down to 4 to 7 px, not {signal.describe()}",
-            "give --size 32, say, or --network dense",
+            f"these convolutions need pictures that can be halved down to 4 to 7 px, not {signal.describe()}",
+            "give --size 32, say; or --network dense, where the method has it",
         )
     return (signal.size[0] >> times, signal.size[1] >> times), times
 

@@ -181,7 +181,9 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
             scores = [method.verdict(some) for some in (real, drawn[number])]
             if scores[0] is None or scores[1] is None:
                 raise UsageError(
-                    f"{models[number].path} has no discriminator that says how real a sample is",
+                    f"{models[number].path} has no discriminator that says how real a sample is without its class"
+                    if method.conditional
+                    else f"{models[number].path} has no discriminator that says how real a sample is",
                     "leave out --reject, or this model",
                 )
             rules[number] = rejection(scores[0], scores[1])

@@ -34,7 +34,7 @@ class Sample(Settings):
     """A .png for one sheet, or a folder for separate files; samples.png beside the model where it is not given."""
     columns: int | None = Field(default=None, ge=1)
     """Pictures in a row of the sheet; about square where it is not given, or a column for each of up to 20 classes."""
-    label: str | None = Field(default=None, coerce_numbers_to_str=True)
+    class_: str | None = Field(default=None, alias="class", coerce_numbers_to_str=True)
     """The class to make, by number or name, for models that learned classes; each in turn where it is not given."""
     text: str | None = Field(default=None, max_length=1000)
     """What to make, in words, for models that learned captions; a few captions of their data where it is not given."""
@@ -107,10 +107,10 @@ def sample(request: Sample) -> Iterator[Event]:
     made = []
     noise = model.noise(request.count, request.seed) * request.truncation
     recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation, **_by(request)}
-    recipe |= {} if request.label is None else {"label": request.label}
+    recipe |= {} if request.class_ is None else {"label": request.class_}
     recipe |= {} if request.text is None else {"text": request.text}
-    labels = model.labels(request.count, request.label, request.text)
-    turns = labels is not None and request.label is None and request.text is None
+    labels = model.labels(request.count, request.class_, request.text)
+    turns = labels is not None and request.class_ is None and request.text is None
     classes = model.method.signal.classes if turns else 0
     columns = request.columns or (classes if classes <= _MOST_COLUMNS else None) or None
     # Points are drawn together on one picture.
@@ -166,7 +166,7 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_by(request)}
     recipe |= {} if request.text is None else {"text": request.text}
     # A walk stays within one class: the first, if none is given.
-    label = "0" if request.label is None and model.labels(1) is not None else request.label
+    label = "0" if request.class_ is None and model.labels(1) is not None else request.class_
     pictures = model.decode(path, model.labels(count, label, request.text), recipe)
     strip, film = (out, out.with_suffix(".gif")) if out.suffix else (out / "strip.png", out / "walk.gif")
     if request.out is not None:
@@ -201,7 +201,7 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
         name = suited(Manifest.model_validate(model.header["data"]))
         yield from features.fetch(name)
         eye = features.load(name).to(method.device)
-    labels = None if request.label is None else model.labels(1, request.label)
+    labels = None if request.class_ is None else model.labels(1, request.class_)
     began, told = time.perf_counter(), 0.0
     looking = nearest(method.eval(), target, eye, steps=_PROJECTION_STEPS, seed=request.seed, label=labels)
     for step, nearer in enumerate(looking):

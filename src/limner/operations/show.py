@@ -113,6 +113,8 @@ class Setting:
 def settings_of(kind: type[Settings], defaults: Settings | None = None, prefix: str = "") -> list[Setting]:
     """Every setting of a class in order, nested ones by their dotted names.
 
+    A word that Python keeps for itself, such as class, is its field's alias.
+
     defaults  an instance whose values stand for the defaults; the class's own where it is not given
     """
     found = []
@@ -123,11 +125,9 @@ def settings_of(kind: type[Settings], defaults: Settings | None = None, prefix: 
             found += settings_of(field.annotation, default, f"{prefix}{name}.")
         else:
             takes, many = _takes(field.annotation)
-            found.append(
-                Setting(
-                    prefix + name, field.description or "", takes, _limits(field), default, field.is_required(), many
-                )
-            )
+            about, limits = field.description or "", _limits(field)
+            called = prefix + (field.alias or name)
+            found.append(Setting(called, about, takes, limits, default, field.is_required(), many))
     return found
 
 
