@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+import limner
 from limner.core.files import write
 from limner.training.loop import machine
-from runs import RESULTS, command, evaluated, trained
+from runs import RESULTS, command, evaluated, tell, trained
 
 ADAM = {"lr": 1e-4, "beta1": 0.8}
 POINTS = {"network": "mixture", "latent": 2, "batch": 100, "average": 0, "generator": ADAM, "discriminator": ADAM}
@@ -34,6 +35,9 @@ TINY = {
 """The protocol of unrolled GANs for stacked MNIST."""
 
 
+RELATIVISTIC = "relativistic + R1 + R2"
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of modes.
@@ -42,7 +46,7 @@ class Table:
     steps      that were published
     samples    in which modes are counted
     figures    of the report, and what a column says
-    settings   of every row
+    settings   of every row; a choice that a row's method does not have is left out
     rows       name → method, its own settings, and what was published
     source     of what was published
     """
@@ -71,6 +75,8 @@ def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4:
             "PacGAN2": ("pacgan", {"packed": 2}, pac2),
             "PacGAN4": ("pacgan", {"packed": 4}, pac4),
             "unrolled, 5 moves": ("unrolled", {"unroll": 5}, ()),
+            "4 generators (MGAN)": ("mgan", {}, ()),
+            RELATIVISTIC: ("r3gan", {}, ()),
         },
         _PACGAN,
     )  # fmt: skip
@@ -82,6 +88,7 @@ def stacked(data: str, network: str, published: Mapping[str, Sequence[str]]) -> 
         "DCGAN": ("gan", {}), "unrolled, 1 move": ("unrolled", {"unroll": 1}),
         "unrolled, 5 moves": ("unrolled", {"unroll": 5}), "unrolled, 10 moves": ("unrolled", {"unroll": 10}),
         "PacDCGAN2": ("pacgan", {"packed": 2}), "PacDCGAN4": ("pacgan", {"packed": 4}),
+        "4 generators (MGAN)": ("mgan", {}), RELATIVISTIC: ("r3gan", {}),
     }  # fmt: skip
     return Table(
         data, 500_000, 26_000, _STACKED, {**TINY, "network": network},
@@ -120,10 +127,8 @@ def written(name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], 
         "|---" * (2 * len(titles) + 2) + "|",
     ]
     real: dict[str, float] = {}
-    for row, (_, _, published) in table.rows.items():
-        reports = found.get(row, [])
-        if not reports:
-            continue
+    for row, reports in found.items():
+        published = table.rows[row][2] if row in table.rows else ()
         cells = []
         for figure in table.figures:
             values = []
@@ -166,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps = chosen.steps or table.steps
     torch.set_num_threads(chosen.threads)
     found: dict[str, list[dict[str, Any]]] = {}
+    models: dict[str, list[Path]] = {}
+    metrics = ["classes"] if table.figures is _STACKED else []
     name = f"modes-{chosen.table}{'-lite' if steps < table.steps else ''}.md"
     for seed in range(1, chosen.seeds + 1):
         for row, (method, settings, _) in table.rows.items():
@@ -174,10 +181,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run = chosen.runs / chosen.table / f"{row.replace(' ', '').replace(',', '-')}-{steps}-{seed}"
             model = trained(
                 run, method, data=table.data, steps=steps, seed=seed, threads=chosen.threads,
-                checkpoint_every=max(500, steps // 10), preview_every=1e6, **{**table.settings, **settings},
+                checkpoint_every=max(500, steps // 10), preview_every=1e6, precision="fp32",
+                **{**table.settings, **settings},
             )  # fmt: skip
-            metrics = ["classes"] if table.figures is _STACKED else []
+            models.setdefault(row, []).append(model)
             found.setdefault(row, []).append(evaluated(model, data=table.data, samples=table.samples, metrics=metrics))
+            write(chosen.out / name, written(chosen.table, table, found, steps, command("modes", arguments)))
+    for row in (next(iter(table.rows)), RELATIVISTIC):
+        members = models.get(row, [])
+        if len(members) > 1:
+            place = chosen.runs / chosen.table / f"{row.replace(' ', '')}-{steps}-together-{len(members)}"
+            if not (place / "model.safetensors").is_file():
+                tell(limner.ensemble(*members, out=place))
+            joined = evaluated(place / "model.safetensors", data=table.data, samples=table.samples, metrics=metrics)
+            found[f"{len(members)} × {row}, as one (ensemble)"] = [joined]
             write(chosen.out / name, written(chosen.table, table, found, steps, command("modes", arguments)))
     print((chosen.out / name).read_text(encoding="utf-8"))
     return 0

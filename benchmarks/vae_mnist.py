@@ -70,9 +70,9 @@ def main() -> None:
     name = f"vae_mnist-{chosen.binarise}-{chosen.depth}x400-{chosen.draws}"
     model = trained(
         chosen.out or Path("runs") / f"{name}-{chosen.epochs:g}", "vae", data="mnist", seed=chosen.seed, threads=1,
-        epochs=chosen.epochs, batch=100, checkpoint_every=5500, network="dense", width=400, depth=chosen.depth,
-        latent=40, draws=chosen.draws, likelihood="bernoulli", binarise=chosen.binarise, average=0,
-        autoencoder={"lr": chosen.lr},
+        epochs=chosen.epochs, batch=100, checkpoint_every=5500, preview_every=1e6, precision="fp32",
+        network="dense", width=400, depth=chosen.depth, latent=40, draws=chosen.draws,
+        likelihood="bernoulli", binarise=chosen.binarise, average=0, autoencoder={"lr": chosen.lr},
     )  # fmt: skip
     said = measured(model, chosen)
     print(said)

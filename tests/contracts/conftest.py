@@ -18,7 +18,17 @@ from limner.features.captions import embedded
 from limner.tasks.generate import Captioned
 
 CAPTIONS = [f"picture {letter}" for letter in "abcdefghijklmnopqrst"]
-TINY = {"batch": 8, "width": 4, "latent": 6, "told": 5, "average": 0.05, "levels": 3, "style": 4}
+TINY = {
+    "batch": 8,
+    "width": 4,
+    "latent": 6,
+    "told": 5,
+    "average": 0.05,
+    "levels": 3,
+    "style": 4,
+    "judges": 2,
+    "generators": 2,
+}
 
 
 @dataclass(frozen=True)

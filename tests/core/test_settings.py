@@ -43,6 +43,17 @@ def test_a_variant_brings_its_rates_and_a_person_s_own_win():
     assert paper.discriminator.lr == 2e-4
 
 
+def test_one_choice_of_a_player_leaves_its_method_s_others():
+    Config = catalog.head("r3gan").Config
+    given = Config.read({"generator": {"lr": 0.01}}).settle(Signal(channels=1, size=(8, 8)))
+    assert given.generator == Config().generator.model_copy(update={"lr": 0.01})
+    assert given.generator.beta1 == 0
+    assert given.discriminator == Config().discriminator
+    # What was not given does not stand in the way of what suits the data.
+    points = catalog.head("pacgan").Config.read({"generator": {"lr": 0.01}}).settle(Signal(channels=2))
+    assert (points.generator.lr, points.generator.beta1) == (0.01, 0.8)
+
+
 @pytest.mark.parametrize("size", [(48, 48), (64, 32), (4, 4), (64,)])
 def test_sizes_that_are_no_power_of_two_are_refused_where_it_matters(size):
     with pytest.raises(UsageError, match="needs square pictures with a power-of-two side of 8 px or more"):

@@ -73,7 +73,7 @@ def test_a_file_cannot_ask_for_more_memory_than_it_has_weights(saved, config, si
 
 def test_a_file_cannot_ask_for_more_layers_than_it_has_weights(saved, monkeypatch):
     """Not even networks without memory are built to the end."""
-    from limner.methods import gan
+    from limner.nn import pair
 
     made = []
 
@@ -83,7 +83,7 @@ def test_a_file_cannot_ask_for_more_layers_than_it_has_weights(saved, monkeypatc
             made.append(1)
             layers.append(torch.nn.Linear(1, 1))
 
-    monkeypatch.setattr(gan, "generator", endless)
+    monkeypatch.setattr(pair, "generator", endless)
     with pytest.raises(ModelError, match="they ask for more weights than it has"):
         load(crafted(saved))
     assert len(made) < 1000

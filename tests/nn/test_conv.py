@@ -1,5 +1,6 @@
 """Convolutions against PyTorch's own, and 'same' padding against TensorFlow's definition."""
 
+import copy
 import io
 
 import pytest
@@ -18,6 +19,7 @@ from limner.nn.conv import (
     frequency_conv2d,
     frequency_conv_transpose2d,
     plain,
+    quick,
     same_padding,
 )
 from limner.nn.tiles import OUTPUTS, points, tile_conv2d, tile_conv_transpose2d
@@ -240,6 +242,33 @@ def test_what_is_left_to_pytorch() -> None:
         assert Conv2d(64, 64, 5, padding="same")(torch.randn(16, 64, 7, 7)).dtype == torch.bfloat16
     assert Conv2d(64, 64, 5, padding="same").bfloat16()(torch.randn(16, 64, 7, 7).bfloat16()).dtype == torch.bfloat16
     assert Conv2d(64, 64, 5, padding="same", device="meta")(torch.empty(16, 64, 7, 7, device="meta")).is_meta
+
+
+@pytest.mark.parametrize("case", [(256, 128, 7, 1, ConvTranspose2d), (128, 64, 7, 2, ConvTranspose2d),
+                                  (64, 128, 14, 2, Conv2d), (1, 64, 28, 2, Conv2d)])  # fmt: skip
+def test_bfloat16_is_off_by_no_more_than_twice_what_pytorch_s_is(case: tuple) -> None:
+    """The layers of the MNIST DCGAN: output and both gradients, against PyTorch's in float64."""
+    inputs, outputs, size, stride, kind = case
+    torch.manual_seed(0)
+    layer, x = kind(inputs, outputs, 5, stride, padding="same"), torch.randn(16, inputs, size, size)
+    grad = torch.randn_like(layer(x))
+
+    def found(layer: nn.Module, x: Tensor) -> list[Tensor]:
+        x = x.clone().requires_grad_()
+        y = layer(x)
+        return [y.detach(), *torch.autograd.grad(y, [x, layer.weight], grad.to(y.dtype))]
+
+    with plain():
+        exact = found(copy.deepcopy(layer).double(), x.double())
+        with torch.autocast("cpu", torch.bfloat16):
+            theirs = found(layer, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert quick(x) == torch.bfloat16
+        ours = found(layer, x)
+    assert ours[0].dtype == torch.bfloat16
+    for one, other, true in zip(ours, theirs, exact, strict=True):
+        error, allowed = ((value.double() - true).norm() / true.norm() for value in (one, other))
+        assert error < 2.2 * allowed
 
 
 def test_inference_first_then_training() -> None:

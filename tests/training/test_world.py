@@ -59,8 +59,8 @@ def test_precision_follows_the_wish_and_the_hardware(monkeypatch):
     assert pick_precision("bf16", cpu) == torch.bfloat16
     for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda native=native: native)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         assert pick_precision("auto", cpu) == expected
+        assert pick_precision("auto", cpu, points=True) == torch.float32
 
 
 @pytest.mark.parametrize("method", ["gan", "dcgan"])

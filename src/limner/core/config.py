@@ -104,7 +104,8 @@ class AdversarialConfig(TrainingConfig):
 
 Network = Literal["auto", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"]
 """The pairs of networks that limner.nn.generators and limner.nn.discriminators build."""
-_WIDTHS = {"dense": 256, "dcgan": 64, "mnist": 64, "mixture": 400, "tiny_quarter": 8, "tiny_half": 8}
+WIDTHS = {"dense": 256, "dcgan": 64, "mnist": 64, "mixture": 400, "tiny_quarter": 8, "tiny_half": 8}
+"""The published width of each; 256 for dense, which has none."""
 
 
 class NetworksConfig(AdversarialConfig):
@@ -125,7 +126,7 @@ class NetworksConfig(AdversarialConfig):
         chosen = settled.network
         if chosen == "auto":
             chosen = "mixture" if signal.rank == 0 else "dcgan" if signal.halvings() else "dense"
-        return settled.model_copy(update={"network": chosen, "width": settled.width or _WIDTHS[chosen]})
+        return settled.model_copy(update={"network": chosen, "width": settled.width or WIDTHS[chosen]})
 
 
 class DiffusionConfig(TrainingConfig):

@@ -31,6 +31,15 @@ def normal(seed: int, rows: int, columns: int, *name: Part) -> torch.Tensor:
     return torch.from_numpy(drawn.standard_normal((rows, columns), dtype=np.float32))
 
 
+def direction(pair: torch.Tensor) -> torch.Tensor:
+    """A number in [0, 1) from two normal ones, uniform however those are scaled: where they point to.
+
+    pair     (N, 2)
+    returns  (N,)
+    """
+    return (torch.atan2(pair[:, 0], pair[:, 1]) / (2 * torch.pi)) % 1.0
+
+
 def permutation(seed: int, count: int, *name: Part) -> np.ndarray:
     """An order of `count` things, int64 (count,), for the named stream."""
     return np.random.Generator(np.random.PCG64(stream(seed, *name))).permutation(count)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from limner.core.errors import UsageError, nearest
 
@@ -23,6 +23,20 @@ class Settings(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _completed(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Where some of a nested field's choices are given, the others are those of this class's own default for it,
+        not those of the nested class. They still count as not given."""
+        made = handler(values)
+        if isinstance(values, Mapping):
+            for name, field in cls.model_fields.items():
+                part, whole = getattr(made, name), field.default
+                if isinstance(values.get(name), Mapping) and isinstance(whole, Settings):
+                    given = {choice: getattr(part, choice) for choice in part.model_fields_set}
+                    made.__dict__[name] = type(part).model_construct(part.model_fields_set, **{**dict(whole), **given})
+        return made
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str = "") -> Self:

@@ -6,7 +6,8 @@ no trick of older GANs is needed: the networks are residual blocks without norma
 change along one half of a cosine and then stand still.
 
 Width and depth are chosen for a processor: pictures are folded by 2 px at the image end, so that no convolution works
-at full resolution. The published CIFAR network is --width 768 --no-fold.
+at full resolution. The published CIFAR network is --width 768 --no-fold. The loss alone can be had with other methods'
+networks (--network), points in the plane included.
 
 Source: Huang et al. 2024, arXiv:2501.05441
 Task: generate
@@ -16,18 +17,20 @@ Expect: limner train r3gan --data digits --width 32 --epochs 60 --threads 1 --se
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_shuffle, pixel_unshuffle
 
-from limner.core.config import Adam, AdversarialConfig
+from limner.core.config import WIDTHS, Adam, AdversarialConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import relativistic, scores
 from limner.losses.penalties import zero_centred
+from limner.nn.discriminators import discriminator
+from limner.nn.generators import generator
 from limner.nn.generators import halved as sizes_of
 from limner.nn.resample import doubled, halved
 from limner.tasks.generate import Generate
@@ -41,8 +44,12 @@ class Config(AdversarialConfig):
 
     latent: int = Field(default=64, ge=1)
     """Random numbers that make one sample."""
-    width: int = Field(default=64, ge=1)
-    """Channels of every stage up to 32 px; above that they halve with every doubling of the size."""
+    network: Literal["residual", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"] = "residual"
+    """The published residual blocks; or the pair of networks of other methods, without the discriminator's batch norm.
+    Only residual has blocks, group and fold."""
+    width: int = Field(default=0, ge=0)
+    """Of residual, channels of every stage up to 32 px, halved above that with every doubling of the size; of other
+    networks their measure; 0 takes 64, or the published one."""
     blocks: int = Field(default=2, ge=1)
     """Residual blocks of a stage."""
     group: int = Field(default=16, ge=1)
@@ -62,6 +69,11 @@ class Config(AdversarialConfig):
     discriminator: Adam = _PLAYER
     """How the discriminator's weights move."""
 
+    def settle(self, signal: Signal) -> Self:
+        """Pick the width."""
+        settled = super().settle(signal)
+        return settled.model_copy(update={"width": settled.width or WIDTHS.get(settled.network, 64)})
+
 
 class R3GAN(Generate):
     """Regularised relativistic GAN."""
@@ -72,8 +84,12 @@ class R3GAN(Generate):
         super().__init__(config, signal)
         self.choices = config
         self.latent, self.conditional = config.latent, config.labelled
-        self.generator = Generator(config, signal)
-        self.discriminator = Discriminator(config, signal)
+        if config.network == "residual":
+            self.generator: nn.Module = Generator(config, signal)
+            self.discriminator: nn.Module = Discriminator(config, signal)
+        else:
+            self.generator = generator(config.network, signal, config.latent, config.width, config.labelled)
+            self.discriminator = discriminator(config.network, signal, config.width, config.conditioning, norm=False)
 
     def step(self, batch: Batch) -> Iterator[Move]:
         first, second = self.split(batch)
@@ -104,7 +120,8 @@ class R3GAN(Generate):
         return longest * (1 - self.choices.generator.left(self.moment.progress))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
+        made: Tensor = self.generator(z, label)
+        return made
 
 
 class Generator(nn.Module):

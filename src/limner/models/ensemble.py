@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from limner.core.random import direction
 from limner.core.settings import Settings
 from limner.core.signal import Signal
 from limner.tasks.generate import Generate
@@ -111,7 +112,7 @@ class Ensemble(Generate):
     def picked(self, pair: Tensor) -> Tensor:
         """The number of the member that makes each sample. (N, 2) → (N,)"""
         borders = self.shares.cumsum(0).to(pair.device) / self.shares.sum()
-        return torch.searchsorted(borders, _uniform(pair).double(), right=True).clamp_max(len(borders) - 1)
+        return torch.searchsorted(borders, direction(pair).double(), right=True).clamp_max(len(borders) - 1)
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
         """A single member's opinion; several have none in common."""
@@ -153,11 +154,6 @@ def _calibrated(real: Tensor, fake: Tensor) -> tuple[float, float]:
     return scale, float(found[1]) - scale * float(middle)
 
 
-def _uniform(pair: Tensor) -> Tensor:
-    """The direction of two normal numbers, as a number in [0, 1). (N, 2) → (N,)"""
-    return (torch.atan2(pair[:, 0], pair[:, 1]) / (2 * torch.pi)) % 1.0
-
-
 def _accepted(member: Generate, rejection: Rejection | None, tries: Tensor, label: Tensor | None) -> Tensor:
     """The first sample of each row that is accepted; where none is, the one that was likeliest.
 
@@ -178,7 +174,7 @@ def _accepted(member: Generate, rejection: Rejection | None, tries: Tensor, labe
         chance = rejection.chance(score)
         made = new.clone() if made is None else made
         better = chance > best[open_rows]
-        taken = chance > _uniform(tries[open_rows, number, :_PICK])
+        taken = chance > direction(tries[open_rows, number, :_PICK])
         kept = open_rows[better | taken]
         made[kept] = new[better | taken]
         best[kept] = chance[better | taken]

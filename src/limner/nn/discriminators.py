@@ -46,14 +46,8 @@ def discriminator(
     packed        samples that are joined along the channels and judged together; labels are (N, packed)
     raises        UsageError   if the network does not suit the signal
     """
-    build = {"dense": dense, "dcgan": dcgan, "mnist": keras, "mixture": mixture}.get(network)
     seen = signal.channels * packed * (2 if conditioning == "concat" else 1)
-    norm = norm and not spectral
-    signal_seen = signal.model_copy(update={"channels": seen})
-    if build is None:
-        layers = tiny(signal_seen, width // 2 if network == "tiny_half" else width // 4, norm)
-    else:
-        layers = build(signal_seen, width, norm)
+    layers = layers_of(network, signal.model_copy(update={"channels": seen}), width, norm=norm and not spectral)
     whole: nn.Module
     if conditioning == "projection":
         whole = Projection(*layers, classes=signal.classes)
@@ -62,6 +56,14 @@ def discriminator(
         if conditioning == "concat":
             whole = LabelledSamples(whole, signal.classes, signal.values)
     return normalised(whole) if spectral else whole
+
+
+def layers_of(network: str, signal: Signal, width: int, *, norm: bool = True) -> Layers:
+    """A discriminator's layers, for heads of another kind. Parameters as of `discriminator`."""
+    build = {"dense": dense, "dcgan": dcgan, "mnist": keras, "mixture": mixture}.get(network)
+    if build is None:
+        return tiny(signal, width // 2 if network == "tiny_half" else width // 4, norm)
+    return build(signal, width, norm)
 
 
 def dense(signal: Signal, width: int, norm: bool) -> Layers:

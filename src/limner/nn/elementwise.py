@@ -15,7 +15,7 @@ def kept(x: Tensor, p: float) -> Tensor:
     """Which values stay in a dropout of rate p, and by how much they grow: 1 / (1 - p), or 0 for the others.
 
     x        (...)     only its shape, order in memory and dtype are used
-    p                  rate, in [0, 1); rounded to a multiple of 2⁻¹⁶; the growth is that of the rounded rate, in x's precision
+    p                  rate, in [0, 1); rounded to a multiple of 2⁻¹⁶, and the growth is that of the rounded rate
     returns  (...)     like x
 
     PyTorch draws one number for each value in sequence, 11 ns each. Here PyTorch's generator gives one seed, so that
@@ -73,5 +73,5 @@ class Flatten(nn.Flatten):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        flat: Tensor = _Flat.apply(x)
+        flat: Tensor = _Flat.apply(x)  # type: ignore[no-untyped-call]
         return flat

@@ -540,7 +540,7 @@ def _prepared(
         request.preview_every or max(1, round(epochs / 5)), request.evaluate_every, made.batches,
     )  # fmt: skip
     average = Average(made, chosen.average * 1000)
-    precision = pick_precision(request.precision, world.device)
+    precision = pick_precision(request.precision, world.device, points=not made.signal.rank)
     wraps = _wraps(request, made, dataset, unseen, world)
     if request.transition is not None:
         wraps.append(Transition(made, average.networks, *request.transition, steps * reads / 1000))

@@ -71,20 +71,19 @@ def pick_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def pick_precision(wish: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 where the hardware computes with it, not where it is emulated.
+def pick_precision(wish: str, device: torch.device, *, points: bool = False) -> torch.dtype:
+    """float32 or bfloat16; "auto" takes bfloat16 where the hardware multiplies its matrices, not where it is emulated.
 
-    raises UsageError   if bf16 is wished where it cannot be had
+    points   whether points are made, whose coordinates have more digits than bfloat16's three: auto keeps float32
+    raises   UsageError   if bf16 is wished where it cannot be had
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     else:
-        native = False
+        native = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     if wish == "bf16" and device.type == "mps":
         raise UsageError("precision bf16 is not offered on mps", "use --precision fp32")
-    return torch.bfloat16 if wish == "bf16" or (wish == "auto" and native) else torch.float32
+    return torch.bfloat16 if wish == "bf16" or (wish == "auto" and native and not points) else torch.float32
 
 
 @contextmanager

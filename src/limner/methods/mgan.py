@@ -1,0 +1,109 @@
+"""MGAN: several generators in one, with all layers but the first in common, and a classifier that tells them apart.
+
+A discriminator judges the samples of all of them. A classifier, on the discriminator's own features, says which of the
+generators made a fake, and each generator wants to be recognised: so each settles on modes of its own, and together
+they cover more of the data than one would.
+
+Source: Hoang et al. 2017, arXiv:1708.02556
+Task: generate
+Expect: limner train mgan --data digits --width 32 --epochs 60 --threads 1 --seed 42
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from limner.core.config import NetworksConfig
+from limner.core.method import Batch, Move, Turn
+from limner.core.random import direction
+from limner.core.signal import Signal
+from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
+from limner.nn.discriminators import layers_of
+from limner.nn.generators import generator
+from limner.nn.spectral import spectral
+from limner.tasks.generate import Generate
+
+_PICK = 2  # numbers of noise whose direction picks the generator
+
+
+class Config(NetworksConfig):
+    """The choices of an MGAN."""
+
+    generators: int = Field(default=4, ge=1, le=64)
+    """Generators, with all layers but the first in common; 1 is a plain GAN."""
+    diversity: float = Field(default=0.1, ge=0)
+    """Weight of being recognised by the classifier in a generator's loss (beta in the paper); ours, not the paper's."""
+    conditioning: Literal["none"] = "none"
+    """Classes are not learned: the generators share the data among themselves."""
+
+
+class MGAN(Generate):
+    """Mixture of generators."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__(config, signal)
+        self.latent, self.count, self.weight = _PICK + config.latent, config.generators, config.diversity
+        self.generator = Mixture(generator(config.network, signal, config.latent, config.width), config)
+        self.discriminator = Judge(config, signal)
+
+    def step(self, batch: Batch) -> Iterator[Move]:
+        real = batch["x"]
+        z = self.noise(len(real), self.latent)
+        fake, maker = self.generator(z), self.generator.maker(z)
+        (on_real, _), (on_fake, guess) = self.discriminator(real), self.discriminator(fake.detach())
+        recognised = cross_entropy(guess, maker, reduction="none")
+        values = {**scores(on_real, on_fake), "recognised": (guess.argmax(1) == maker).float()}
+        yield Turn("discriminator", cross_entropy_discriminator(on_real, on_fake) + recognised, values)
+        on_fake, guess = self.discriminator(fake)
+        recognised = cross_entropy(guess, maker, reduction="none")
+        yield Turn("generator", non_saturating_generator(on_fake) + self.weight * recognised)
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        made: Tensor = self.generator(z)
+        return made
+
+    def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        score: Tensor = self.discriminator(x)[0]
+        return score
+
+
+class Mixture(nn.Module):
+    """Noise (N, 2 + latent) → (N, C, *size): a linear first layer of each generator, and the layers they share."""
+
+    def __init__(self, trunk: nn.Module, config: Config) -> None:
+        super().__init__()
+        self.count, wide = config.generators, config.latent
+        # What reaches the trunk is about as large as the noise that its initialisation is meant for.
+        self.weight = nn.Parameter(torch.randn(self.count, wide, wide) * (2 * wide) ** -0.5)
+        self.bias = nn.Parameter(torch.randn(self.count, wide) * 0.5**0.5)
+        self.trunk = trunk
+
+    def forward(self, z: Tensor) -> Tensor:
+        noise, maker = z[:, _PICK:], self.maker(z)
+        every = torch.einsum("ni,koi->nko", noise, self.weight) + self.bias
+        own = one_hot(maker, self.count).to(every)
+        made: Tensor = self.trunk((every * own[:, :, None]).sum(1))
+        return made
+
+    def maker(self, z: Tensor) -> Tensor:
+        """Which generator makes each sample: (N, 2 + latent) → (N,) int64."""
+        return (direction(z[:, :_PICK]) * self.count).long().clamp_max(self.count - 1)
+
+
+class Judge(nn.Module):
+    """(N, C, *size) → scores (N,), and logits of who made it (N, generators), both from the same features."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        super().__init__()
+        found, size, head = layers_of(config.network, signal, config.width, norm=not config.spectral)
+        self.features = spectral(found) if config.spectral else found
+        self.head = spectral(head) if config.spectral else head
+        self.classifier = nn.Linear(size, config.generators)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.features(x)
+        return self.head(found).flatten(0), self.classifier(found.flatten(1))

@@ -1,0 +1,51 @@
+"""MGAN: who makes a sample, and who is asked who made it."""
+
+import torch
+
+from limner.core.random import direction
+from limner.core.signal import Signal
+from limner.models.model import build
+
+
+def built(**more):
+    return build("mgan", {"generators": 3, "width": 4, "latent": 5, "network": "dense", **more}, Signal(channels=2))
+
+
+def test_the_generators_share_the_noise_evenly():
+    method = built()
+    makers = method.generator.maker(torch.randn(30_000, method.latent))
+    # Four standard deviations of a third of 30,000 draws.
+    assert (makers.bincount(minlength=3) - 10_000).abs().max() < 4 * (30_000 * 2 / 9) ** 0.5
+
+
+def test_a_direction_is_the_same_however_long_the_pair():
+    pair = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]])
+    torch.testing.assert_close(direction(pair), torch.tensor([0.0, 0.25, 0.5, 0.75]))
+    torch.testing.assert_close(direction(7 * pair), direction(pair))
+
+
+def test_a_sample_is_its_maker_s_first_layer_and_the_shared_ones():
+    method = built()
+    z = torch.randn(20, method.latent)
+    mixture = method.generator
+    for i, maker in enumerate(mixture.maker(z)):
+        inner = mixture.weight[maker] @ z[i, 2:] + mixture.bias[maker]
+        torch.testing.assert_close(method.generate(z)[i], mixture.trunk(inner[None])[0])
+
+
+def test_the_generator_pays_for_not_being_recognised():
+    """At weight 1 the loss is larger by the classifier's cross-entropy than at weight 0."""
+    real = torch.rand(8, 2)
+    costs = []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        method = built(diversity=weight)
+        *_, turn = method.step({"x": real})
+        costs.append(turn.loss)
+    torch.manual_seed(0)
+    method = built()
+    z = method.noise(8, method.latent)
+    logits = method.discriminator(method.generate(z))[1]
+    maker = method.generator.maker(z)
+    expected = logits.logsumexp(1) - logits[torch.arange(8), maker]
+    torch.testing.assert_close(costs[1] - costs[0], expected, rtol=1e-4, atol=1e-5)
