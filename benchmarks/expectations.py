@@ -25,6 +25,7 @@ from limner.operations.show import settings_of
 from limner.operations.train import Train
 from limner.reports.words import measured
 from runs import RESULTS, evaluated, tell, trained
+from speed import machine
 
 SAMPLES = {"vae": 2_000, "edm": 500, "ddpm": 1_000, "ddgan": 1_000}
 """Fewer where a sample takes many passes; 10,000 otherwise."""
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found[method] = {
             "command": called, "samples": report["protocol"]["samples"], "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "torch": report["machine"]["torch"], "seconds": report["training"]["seconds"],
+            "precision": report["training"]["precision"], "processor": machine()["cpu"],
             "figures": {row["name"]: [measured(row), measured(row["real"])] for row in report["figures"]},
         }  # fmt: skip
         write(kept, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -70,8 +72,8 @@ def page(found: dict[str, Any]) -> str:
     lines = ["# What each method's docstring says to expect", "", "`python benchmarks/expectations.py METHOD …`", ""]
     for method, one in sorted(found.items()):
         lines += [
-            f"## {method}", "", f"`{one['command']}`, then {one['samples']:,} samples: {one['date']}, one thread of an "
-            f"x86 core without bf16, torch {one['torch']}, {one['seconds']:.0f} s of training", "",
+            f"## {method}", "", f"`{one['command']}`, then {one['samples']:,} samples: {one['date']}, one thread of "
+            f"{one['processor']} in {one['precision']}, torch {one['torch']}, {one['seconds']:.0f} s of training", "",
             "| | this model | real data |", "|---|---|---|",
             *(f"| {name} | {made} | {real} |" for name, (made, real) in one["figures"].items()), "",
         ]  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limner.core.files import write
-from runs import RESULTS, trained
+from runs import RESULTS, command, trained
 
 EPOCHS, PUBLISHED = 500.0, 89.9
 
@@ -55,7 +55,7 @@ def measured(model: Path, chosen: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Train if that is still to be done, measure, and keep the figure of a full run."""
+    """Train if that is still to be done, measure, and keep the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binarise", required=True, choices=["threshold", "fixed", "dynamic"])
     parser.add_argument("--epochs", type=float, default=EPOCHS)
@@ -76,8 +76,7 @@ def main() -> None:
     )  # fmt: skip
     said = measured(model, chosen)
     print(said)
-    if said.count("LITE") == 0:
-        write(RESULTS / f"{name}.txt", said + "\n")
+    write(RESULTS / f"{name}{'-lite' if 'LITE' in said else ''}.txt", f"{command('vae_mnist', None)}\n{said}\n")
 
 
 if __name__ == "__main__":

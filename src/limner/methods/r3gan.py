@@ -11,7 +11,7 @@ networks (--network), points in the plane included.
 
 Source: Huang et al. 2024, arXiv:2501.05441
 Task: generate
-Expect: limner train r3gan --data digits --width 32 --epochs 60 --threads 1 --seed 42
+Expect: limner train r3gan --data digits --width 32 --lazy 4 --epochs 300 --threads 1 --seed 42
 """
 
 import math
