@@ -41,7 +41,7 @@ WIDTH, HEIGHT, DPI = 900, 440, 100
 PACE, HELD = 200, 3_000
 """Milliseconds that a frame is seen, and the last one."""
 COLOURS, NEARLY_WHITE = 40, 250
-NOTE = f"{SAMPLES:,} samples of the same noise; a mode counts once a sample lies in its disc (3 standard deviations)"
+NOTE = f"{SAMPLES:,} samples of the same noise; a mode counts once a sample lies on its dot (3 standard deviations)"
 INK, GREY, FAINT, FOUND, LIT, POINT = "#22262e", "#6b7280", "#c3c9d2", "#2a9d8f", "#dcf0ed", "#d1495b"
 
 

@@ -79,8 +79,8 @@ class Mixture(nn.Module):
     def __init__(self, trunk: nn.Module, config: Config) -> None:
         super().__init__()
         self.count, wide = config.generators, config.latent
-        # What reaches the trunk is distributed as the noise that its initialisation is meant for. Biases that differ from
-        # the start (tried: half of the variance) make it collapse.
+        # What reaches the trunk is distributed as the noise that its initialisation is meant for. Biases that differ
+        # from the start (tried: half of the variance) make it collapse.
         self.weight = nn.Parameter(torch.randn(self.count, wide, wide) * wide**-0.5)
         self.bias = nn.Parameter(torch.zeros(self.count, wide))
         self.trunk = trunk

@@ -1,0 +1,155 @@
+"""What each method makes in a minute or two: short runs on digits and on emoji, and a page of their grids.
+
+python benchmarks/gallery.py
+python benchmarks/gallery.py dcgan-mnist edm-mnist
+
+A run that is finished is not made twice, nor a picture that is there, unless it is named: then it is sampled anew. To
+train anew, delete the run's folder.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import limner
+from limner.cli.flags import nested, read, split
+from limner.core import catalog
+from limner.core.files import write
+from limner.models.model import load
+from limner.operations.show import settings_of
+from limner.operations.train import Train, read_config, split_choices
+from limner.reports.words import flat
+from runs import tell, trained
+
+DOCS = Path(__file__).parent.parent / "docs"
+QUICK = "--generator.lr 5e-4 --discriminator.lr 5e-4"
+QUICKER = "--generator.lr 1e-3 --discriminator.lr 1e-3"
+SETTINGS = {
+    "lsgan-mnist": f"--size 16 --width 16 --batch 64 --steps 1200 --average 2 {QUICK}",
+    "vae-mnist": "--network dense --width 200 --latent 16 --epochs 4 --average 2",
+    "edm-mnist": "--size 16 --width 16 --batch 32 --steps 700 --average 2 --denoiser.lr 2e-3",
+    "dcgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
+    "sngan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
+    "pacgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
+    "mgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
+    "gman-mnist": f"--size 16 --width 16 --batch 32 --steps 700 --average 2 {QUICKER}",
+    "wgan_gp-mnist": f"--size 16 --width 16 --batch 32 --critic-steps 2 --steps 500 --average 2 {QUICKER}",
+    "gan-mnist": f"--size 16 --width 64 --batch 32 --steps 1500 --average 2 {QUICK}",
+    "vae-emoji": "--network dense --width 200 --latent 32 --batch 32 --epochs 20 --average 2",
+    "dcgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "unrolled-mnist": f"--size 16 --network dense --width 32 --batch 32 --unroll 2 --steps 700 --average 2 {QUICK}",
+    "r3gan-mnist": f"--size 16 --width 16 --blocks 1 --batch 16 --steps 500 --average 1 {QUICKER}",
+    "ddpm-mnist": "--size 16 --width 16 --batch 32 --steps 500 --average 2 --denoiser.lr 2e-3",
+    "ddgan-mnist": f"--size 16 --width 16 --batch 16 --steps 400 --average 1 {QUICKER}",
+    "gan_cls-emoji": f"--width 16 --batch 32 --epochs 6 --average 1 {QUICKER}",
+    "lsgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "sngan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "pacgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "mgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "gan-emoji": f"--size 16 --width 64 --batch 32 --epochs 20 --average 2 {QUICK}",
+    "gman-emoji": f"--width 16 --batch 32 --epochs 10 --average 2 {QUICKER}",
+    "wgan_gp-emoji": f"--width 16 --batch 32 --critic-steps 2 --epochs 15 --average 2 {QUICKER}",
+    "r3gan-emoji": f"--size 16 --width 16 --blocks 1 --batch 16 --steps 500 --average 1 {QUICKER}",
+    "unrolled-emoji": f"--size 16 --network dense --width 32 --batch 32 --unroll 2 --epochs 10 --average 2 {QUICK}",
+    "edm-emoji": "--size 16 --width 16 --batch 32 --steps 600 --average 2 --denoiser.lr 2e-3",
+    "ddpm-emoji": "--size 16 --width 16 --batch 32 --steps 600 --average 2 --denoiser.lr 2e-3",
+    "ddgan-emoji": f"--size 16 --width 16 --batch 16 --steps 400 --average 1 {QUICKER}",
+}
+"""What is asked for beside the data: short runs want small networks and batches, quick rates and a short average."""
+
+
+def command(name: str) -> str:
+    """What a person types for a picture."""
+    method, data = name.split("-")
+    size = " --size 32" if data == "emoji" and "--size" not in SETTINGS[name] else ""
+    return f"limner train {method} --data {data}{size} {SETTINGS[name]} --threads 1 --seed 1"
+
+
+def choices(name: str) -> dict[str, Any]:
+    """What the command chooses."""
+    method = name.partition("-")[0]
+    settings = [*settings_of(Train), *settings_of(catalog.head(method).Config)]
+    return nested(read(split(shlex.split(command(name))[3:], settings), settings, f"limner train {method}"))
+
+
+def as_shown(name: str, run: Path) -> bool:
+    """Whether a run was begun with what the command chooses."""
+    method, named = name.partition("-")[0], choices(name)
+    request, config = split_choices(method, named)
+    every = request.model_dump(mode="json") | catalog.settings(method).model_validate(config).model_dump(mode="json")
+    was, now = flat(read_config(run)), flat(every)
+    return all(was[key] == now[key] for key in flat(named))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, sample, write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="METHOD-DATA", help="pictures to make; all that lack, if none")
+    parser.add_argument("--runs", type=Path, default=Path("runs/gallery"))
+    parser.add_argument("--out", type=Path, default=DOCS)
+    chosen = parser.parse_args(arguments)
+    if unknown := chosen.names and set(chosen.names) - SETTINGS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are: {', '.join(SETTINGS)}")
+    torch.set_num_threads(1)
+    pictures = chosen.out / "pictures" / "gallery"
+    kept = pictures / "facts.json"
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    for name in chosen.names or SETTINGS:
+        run, picture = chosen.runs / name, pictures / f"{name}.png"
+        if not chosen.names and name in found and picture.is_file():
+            continue
+        fresh, before = not run.exists(), time.process_time()
+        if (run / "settings.json").is_file() and not as_shown(name, run):
+            parser.error(f"{run} was trained by another command: delete it, or bring the command back")
+        model = trained(run, name.partition("-")[0], **choices(name))
+        work = time.process_time() - before if fresh else found.get(name, {}).get("processor")
+        tell(limner.sample(model, count=32, columns=16, seed=0, out=picture, force=True))
+        training = load(model).header["training"]
+        found[name] = {
+            "command": command(name), "seconds": training["seconds"], "processor": work, "images": training["images"],
+            "date": f"{datetime.fromtimestamp(model.stat().st_mtime, UTC):%Y-%m-%d}", "machine": training["machine"],
+        }  # fmt: skip
+        write(kept, json.dumps(found, indent=2) + "\n")
+        write(chosen.out / "gallery.md", page(found))
+    write(chosen.out / "gallery.md", page(found))
+    return 0
+
+
+def page(found: dict[str, Any]) -> str:
+    """Every method, its pictures and how each was made."""
+    lines = [
+        "# Gallery", "",
+        "What every method makes after a short run on one processor thread: small networks, small pictures, a minute "
+        "or two of work. So the grids show what a method makes soon, not what it can do. Each has 32 samples of seed "
+        "0, as they came. The first seconds are those of the processor, the others those on the clock, on a "
+        "machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
+    ]  # fmt: skip
+    for method in catalog.names():
+        lines += [f"## {method}", "", catalog.head(method).summary, ""]
+        for name in (f"{method}-mnist", f"{method}-emoji"):
+            if name in found:
+                lines += [f"![{name}](pictures/gallery/{name}.png)", "", "```sh", found[name]["command"], "```", ""]
+                lines += [told(found[name]), ""]
+            elif name in SETTINGS:
+                lines += [f"`{name}` is not made yet: `python benchmarks/gallery.py {name}`", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def told(one: dict[str, Any]) -> str:
+    """How a run went, in a line."""
+    on = one["machine"]
+    work = "" if one["processor"] is None else f"{one['processor']:.0f} s of the processor, "
+    return (f"*{work}{one['seconds']:.0f} s of training on the clock, {one['images']:,} images seen; {one['date']}, "
+            f"torch {on['torch']}, {on['system']}, {on['cores']} thread, {on['precision']}.*")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
