@@ -1,9 +1,10 @@
-"""One big network against several small ones of the same budget: DCGANs on MNIST, alone, joined and choosy.
+"""One big network against several small ones: DCGANs on MNIST, alone, joined, fitted and choosy.
 
 python benchmarks/ensembles.py
 
-Four small generators and discriminators have about as many weights as one of twice the width, and both see as many
-pictures for each weight. It can be stopped and started again at any time; fewer steps than 20,000 make a lite table.
+Four networks stand beside one of twice the width, all trained for as many steps. The page says how many weights each
+side has and how long it trained, since neither is quite equal. It can be stopped and started again at any time; fewer
+steps than 20,000 make a lite table.
 """
 
 import argparse
