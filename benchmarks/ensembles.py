@@ -39,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/ensembles"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args(arguments)
     common: dict[str, Any] = {
         "data": "mnist", "steps": chosen.steps, "threads": chosen.threads, "preview_every": 1e6,
+        "precision": chosen.precision,
         "checkpoint_every": max(1, chosen.steps // 4),
     }  # fmt: skip
     asked: dict[str, Any] = {"data": "mnist", "samples": SAMPLES, "metrics": ["fd", "is", "prdc"]}

@@ -72,7 +72,7 @@ def command(name: str) -> str:
     """What a person types for a picture."""
     method, data = name.split("-")
     size = " --size 32" if data == "emoji" and "--size" not in SETTINGS[name] else ""
-    return f"limner train {method} --data {data}{size} {SETTINGS[name]} --threads 1 --seed 1"
+    return f"limner train {method} --data {data}{size} {SETTINGS[name]} --precision bf16 --threads 1 --seed 1"
 
 
 def choices(name: str) -> dict[str, Any]:
@@ -131,7 +131,8 @@ def page(found: dict[str, Any]) -> str:
         "# Gallery", "",
         "What every method makes after a short run on one processor thread: small networks, small pictures, a minute "
         "or two of work. So the grids show what a method makes soon, not what it can do. Each has 32 samples of seed "
-        "0, as they came. Slow starters (r3gan, and diffusion on emoji) are seen long before their end. The first seconds are those of the processor, the others those on the clock, on a "
+        "0, as they came. Slow starters (r3gan, and diffusion on emoji) are seen long before their end. The first "
+        "seconds are those of the processor, the others those on the clock, on a "
         "machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
     ]  # fmt: skip
     for method in catalog.names():

@@ -2,9 +2,9 @@
 
 python benchmarks/same_results.py
 
-Trains the DCGAN on MNIST from each seed twice: "fast" as `limner train` does, in bfloat16 where the processor
-multiplies matrices of it, and "plain" with PyTorch's convolutions, two backward passes and float32
-(limner.nn.conv.plain and limner.training.learner.two_passes). Both models are sampled and judged alike. The two round
+Trains the DCGAN on MNIST from each seed twice: "fast" as `limner train` does, in float32 or (--precision bf16) in
+bfloat16, and "plain" with PyTorch's convolutions, two backward passes and float32 (limner.nn.conv.plain and
+limner.training.learner.two_passes). Both models are sampled and judged alike. The two round
 differently, so that after some hundred steps they are different runs; what should be the same is how good they are,
 within what another seed changes.
 
@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--width", type=int, default=WIDTH, help="of the DCGAN")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the fast form")
     parser.add_argument("--threads", type=int, help="all cores where it is not given")
     parser.add_argument("--runs", type=Path, default=Path("runs/same-results"))
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -170,16 +171,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     lite = chosen.epochs < EPOCHS or len(chosen.seeds) < len(SEEDS) or chosen.width != WIDTH
-    file = chosen.out / f"same_results{'-lite' if lite else ''}.md"
+    kind = "-bf16" if chosen.precision == "bf16" else ""
+    file = chosen.out / f"same_results{kind}{'-lite' if lite else ''}.md"
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in FORMS}
     for seed in chosen.seeds:
         for name in FORMS:
-            run = chosen.runs / f"{name}-{chosen.epochs:g}-{chosen.width}-{seed}"
-            own = {} if name == "fast" else {"precision": "fp32"}
+            run = chosen.runs / f"{name}{kind if name == 'fast' else ''}-{chosen.epochs:g}-{chosen.width}-{seed}"
+            precision = chosen.precision if name == "fast" else "fp32"
             threads = {"threads": chosen.threads} if chosen.threads else {}
             with form(name):
                 model = trained(run, "dcgan", data="mnist", epochs=chosen.epochs, seed=seed, width=chosen.width,
-                                **own, **threads)  # fmt: skip
+                                precision=precision, **threads)  # fmt: skip
             found[name].append(evaluated(model, data="mnist", samples=SAMPLES, metrics=["fd", "prdc"]))
         write(file, page(found, chosen, lite, command("same_results", arguments)))
     print(file.read_text(encoding="utf-8"))

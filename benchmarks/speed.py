@@ -143,6 +143,7 @@ def dcgan(given: Any) -> dict[str, Any]:
 
     peers: dict[str, Start] = {
         "limner": ("limner_dcgan", (), ""),
+        **({"limner --precision bf16": ("limner_dcgan", ("bf16",), "")} if "amx_bf16" in machine()["flags"] else {}),
         "TensorFlow tf.function": ("tensorflow_dcgan", (), "tensorflow"),
         "TensorFlow eager": ("tensorflow_dcgan", ("eager",), "tensorflow"),
         "PyTorch eager": ("pytorch_dcgan", (), ""),

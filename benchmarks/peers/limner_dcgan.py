@@ -1,6 +1,6 @@
 """limner's own DCGAN as `limner train` steps it: reading the batch, both players, the moving average.
 
-python limner_dcgan.py FILE.npy BATCH SEED      waits for "step N" and "sample N"; see protocol.py
+python limner_dcgan.py FILE.npy BATCH SEED [PRECISION]      waits for "step N" and "sample N"; see protocol.py
 """
 
 import sys
@@ -19,7 +19,7 @@ from limner.training.world import World, pick_precision
 from protocol import serve, threads
 
 
-def main(file: str, batch: int, seed: int) -> None:
+def main(file: str, batch: int, seed: int, wish: str = "auto") -> None:
     keep_pages()
     torch.set_num_threads(threads())
     torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def main(file: str, batch: int, seed: int) -> None:
     dataset = Dataset(manifest, samples)
     method = build("dcgan", {"batch": batch}, dataset.signal)
     world = World(0, 1, torch.device("cpu"))
-    precision = pick_precision("auto", world.device)
+    precision = pick_precision(wish, world.device)
     learner = Learner(method, Average(method, 10_000), world, precision, seed, 10_000)
     done = 0
 
@@ -47,4 +47,4 @@ def main(file: str, batch: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:4]))
+    main(sys.argv[1], *map(int, sys.argv[2:4]), *sys.argv[4:])
