@@ -36,7 +36,7 @@ def by_pytorch(method, pace, real, fake, unroll):
     """The generator's loss after the discriminator's real moves: nothing here is differentiated through."""
     judge = copy.deepcopy(method.discriminator)
     weights = dict(judge.named_parameters())
-    optimiser = torch.optim.Adam(weights.values(), lr=pace.rate, betas=(0.9, 0.999), eps=1e-8)
+    optimiser = torch.optim.Adam(weights.values(), lr=pace.rate, betas=(0.5, 0.99), eps=1e-8)
     for name, weight in weights.items():
         optimiser.state[weight] = {
             "step": torch.tensor(float(pace.steps)),
