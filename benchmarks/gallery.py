@@ -130,11 +130,10 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         "# Gallery", "",
         "What every method makes after a short run on one processor thread: small networks, small pictures, a "
-        "quarter of a minute to two minutes of work. So the grids show what a method makes soon, not what it can do. Each "
-        "has 32 samples of seed 0, as they came. Slow starters (r3gan, and diffusion on emoji) are seen long before their end, and ddgan's "
-        "emoji have collapsed. The first "
-        "seconds are those of the processor, the others those on the clock, on a "
-        "machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
+        "quarter of a minute to two minutes of work. So the grids show what a method makes soon, not what it can do. "
+        "Each has 32 samples of seed 0, as they came. Slow starters (r3gan, and diffusion on emoji) are seen long "
+        "before their end, and ddgan's emoji have collapsed. The first seconds are those of the processor, the others "
+        "those on the clock, on a machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
     ]  # fmt: skip
     for method in catalog.names():
         lines += [f"## {method}", "", catalog.head(method).summary, ""]
