@@ -5,6 +5,7 @@ python tensorflow_dcgan.py FILE.npy BATCH SEED [eager]    waits for "step N" and
 
 import os
 import sys
+from collections.abc import Callable
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -35,15 +36,15 @@ def networks() -> tuple[tf.keras.Model, tf.keras.Model]:
     return generator, discriminator
 
 
-def main(file: str, batch: int, seed: int, eager: bool) -> None:
-    tf.config.threading.set_intra_op_parallelism_threads(threads())
-    tf.config.threading.set_inter_op_parallelism_threads(threads())
-    tf.random.set_seed(seed)
-    pictures = np.load(file).transpose(0, 2, 3, 1).astype("float32") / 127.5 - 1
-    data = iter(tf.data.Dataset.from_tensor_slices(pictures).shuffle(len(pictures), seed).repeat().batch(batch))
-    generator, discriminator = networks()
+def stepping(
+    generator: tf.keras.Model, discriminator: tf.keras.Model, batch: int
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """The listing's training step: pictures in, both losses out."""
     cross_entropy = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     generator_optimizer, discriminator_optimizer = tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4)
+    # Optimisers make their variables outside of the function, as the listing's first call does.
+    generator_optimizer.build(generator.trainable_variables)
+    discriminator_optimizer.build(discriminator.trainable_variables)
 
     def train_step(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         noise = tf.random.normal([batch, 100])
@@ -60,12 +61,21 @@ def main(file: str, batch: int, seed: int, eager: bool) -> None:
         discriminator_optimizer.apply_gradients(zip(disc_grads, discriminator.trainable_variables, strict=True))
         return gen_loss, disc_loss
 
+    return train_step
+
+
+def main(file: str, batch: int, seed: int, eager: bool) -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(threads())
+    tf.config.threading.set_inter_op_parallelism_threads(threads())
+    tf.random.set_seed(seed)
+    pictures = np.load(file).transpose(0, 2, 3, 1).astype("float32") / 127.5 - 1
+    data = iter(tf.data.Dataset.from_tensor_slices(pictures).shuffle(len(pictures), seed).repeat().batch(batch))
+    generator, discriminator = networks()
+    train_step = stepping(generator, discriminator, batch)
+
     def made(noise: tf.Tensor) -> tf.Tensor:
         return generator(noise, training=False)
 
-    # Optimisers make their variables outside of the function, as the listing's first call does.
-    generator_optimizer.build(generator.trainable_variables)
-    discriminator_optimizer.build(discriminator.trainable_variables)
     taken, drawn = (train_step, made) if eager else (tf.function(train_step), tf.function(made))
 
     def step() -> None:

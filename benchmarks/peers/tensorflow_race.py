@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from protocol import threads
-from tensorflow_dcgan import networks
+from tensorflow_dcgan import networks, stepping
 
 
 def main(file: str, noise_file: str, batch: int, seed: int, marks: dict[float, str]) -> None:
@@ -29,28 +29,8 @@ def main(file: str, noise_file: str, batch: int, seed: int, marks: dict[float, s
     noise = np.load(noise_file)
     data = iter(tf.data.Dataset.from_tensor_slices(pictures).shuffle(len(pictures), seed).batch(batch).repeat())
     generator, discriminator = networks()
-    cross_entropy = tf.keras.losses.BinaryCrossentropy(from_logits=True)
-    generator_optimizer, discriminator_optimizer = tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4)
-
-    @tf.function
-    def train_step(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        z = tf.random.normal([batch, 100])
-        with tf.GradientTape() as gen_tape, tf.GradientTape() as disc_tape:
-            generated_images = generator(z, training=True)
-            real_output = discriminator(images, training=True)
-            fake_output = discriminator(generated_images, training=True)
-            gen_loss = cross_entropy(tf.ones_like(fake_output), fake_output)
-            real_loss = cross_entropy(tf.ones_like(real_output), real_output)
-            disc_loss = real_loss + cross_entropy(tf.zeros_like(fake_output), fake_output)
-        gen_grads = gen_tape.gradient(gen_loss, generator.trainable_variables)
-        disc_grads = disc_tape.gradient(disc_loss, discriminator.trainable_variables)
-        generator_optimizer.apply_gradients(zip(gen_grads, generator.trainable_variables, strict=True))
-        discriminator_optimizer.apply_gradients(zip(disc_grads, discriminator.trainable_variables, strict=True))
-        return gen_loss, disc_loss
-
     # Everything that is done once is done before the clock starts.
-    generator_optimizer.build(generator.trainable_variables)
-    discriminator_optimizer.build(discriminator.trainable_variables)
+    train_step = tf.function(stepping(generator, discriminator, batch))
     images = next(data)
     for size in {batch, len(pictures) % batch or batch}:  # An epoch's last batch is smaller.
         train_step.get_concrete_function(tf.TensorSpec([size, *images.shape[1:]], images.dtype))
