@@ -14,7 +14,7 @@ from limner.data.loader import batch_indices
 from limner.models.model import build
 from limner.training.average import Average
 from limner.training.learner import Learner
-from limner.training.memory import keep_pages
+from limner.training.processor import keep_pages, tiny_is_zero
 from limner.training.world import World, pick_precision
 from protocol import serve, threads
 
@@ -43,7 +43,8 @@ def main(file: str, batch: int, seed: int, wish: str = "auto") -> None:
             method.draw(torch.randn(batch, method.latent))
 
     name = f"limner {__version__}, torch {torch.__version__}, {str(precision).removeprefix('torch.')}"
-    serve(name, {"step": step, "sample": sample})
+    with tiny_is_zero():
+        serve(name, {"step": step, "sample": sample})
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def test_the_tiny_networks_channels():
 
 def test_maxout_is_the_largest_of_five():
     x = torch.arange(20.0).reshape(2, 10).flip(1)
-    assert Maxout(5)(x).tolist() == [[9.0, 4.0], [19.0, 14.0]]
+    assert Maxout(5)(x).tolist() == [[9.0, 8.0], [19.0, 18.0]]
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
@@ -97,3 +97,15 @@ def test_networks_follow_the_signal():
     assert chosen("gan", size=()) == "mixture"
     assert chosen("gan", size=(28, 28)) == chosen("gan", size=(8, 8)) == "dcgan"
     assert chosen("gan", size=(9, 9)) == chosen("gan", size=(30,)) == "dense"
+
+
+def test_maxout_has_the_derivatives_of_the_largest_piece():
+    maxout, own = Maxout(5), lambda x: x.unflatten(1, (5, -1)).amax(1)
+    x = torch.randn(6, 20, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(maxout(x), own(x), rtol=0, atol=0)
+    assert torch.autograd.gradcheck(maxout, x)
+    assert torch.autograd.gradgradcheck(maxout, x)
+    even = torch.tensor([[3.0, 1.0, 3.0, 0.0, 2.0]], requires_grad=True)
+    for form in (maxout, own):
+        (grad,) = torch.autograd.grad(form(even).sum(), even)
+        assert grad.tolist() == [[0.5, 0.0, 0.5, 0.0, 0.0]]

@@ -1,7 +1,8 @@
 """Discriminators that several methods share: samples in, one score each out. They go by the generators' names."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from limner.core.errors import UsageError
@@ -151,12 +152,36 @@ def tiny(signal: Signal, width: int, norm: bool) -> Layers:
     return Layers(features, before * h * v, head)
 
 
+class _Largest(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.amax(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        (x,) = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        # autograd's own counts the largest in whole numbers of 64 bits, which takes most of the time of a small step.
+        largest = (x == x.detach().amax(1, keepdim=True)).to(grad.dtype)
+        return largest * (grad / largest.sum(1)).unsqueeze(1)
+
+
 class Maxout(nn.Module):
-    """(N, pieces·units) → (N, units): the largest of each unit's pieces."""
+    """(N, pieces·units) → (N, units): the largest of each unit's pieces, which lie `units` apart.
+
+    Where several are the largest, they share the gradient.
+    """
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (-1, self.pieces)).amax(2)
+        largest: Tensor = _Largest.apply(x.unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
+        return largest

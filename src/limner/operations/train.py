@@ -225,14 +225,14 @@ def _train(method: str, request: Train, config: Mapping[str, Any], named: Collec
     from limner import features
     from limner.data.cache import finish
     from limner.metrics.figures import suited
-    from limner.training.memory import keep_pages
+    from limner.training.processor import keep_pages, tiny_is_zero
     from limner.training.world import join
 
     keep_pages()
     opening = _opened(request, method)
     # Of several processes one tells what all do.
     dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)
-    with join(request.device) as world, _left_as_found(world), ExitStack() as held:
+    with join(request.device) as world, _left_as_found(world), tiny_is_zero(), ExitStack() as held:
         if request.evaluate_every and dataset.signal.rank and not request.dry_run:
             fetching = features.fetch(suited(dataset.manifest))
             yield from fetching if world.first else _silent(fetching)
