@@ -16,6 +16,7 @@ Expect: limner train dcgan --data mnist --seed 42
 from collections.abc import Iterator
 from typing import Literal, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -71,8 +72,14 @@ class DCGAN(Generate):
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
-        on_real = self.judge(real, label)
-        on_fake = self.judge(fake if self.together else fake.detach(), label)
+        if self.together:
+            # Samples are judged by themselves, so both batches go as one, and each transform of a kernel serves both.
+            # A real sample and a fake take turns, so that a part of the batch is a part of both.
+            both = torch.stack([real.to(fake), fake], 1).flatten(0, 1)
+            on_both = self.judge(both, None if label is None else label.repeat_interleave(2))
+            on_real, on_fake = on_both.unflatten(0, (-1, 2)).unbind(1)
+        else:
+            on_real, on_fake = self.judge(real, label), self.judge(fake.detach(), label)
         guess = Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))
         if self.together:
             yield guess, Turn("generator", non_saturating_generator(on_fake), through=(fake, on_fake))
