@@ -168,7 +168,7 @@ class _Largest(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         x = x.detach()
-        # 1 for the largest. Comparing, and counting in whole numbers as autograd's own does, takes several times as long.
+        # 1 for the largest. Comparing, and counting in whole numbers as autograd does, takes several times longer.
         largest = (x - x.amax(1, keepdim=True)).sign_().add_(1)
         return largest * (grad / largest.sum(1)).unsqueeze(1)
 
