@@ -315,7 +315,8 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
         ours = rows["limner"]["ms"]
         for place, (name, row) in enumerate(ordered):
             own = name == "limner"
-            axis.barh(place, row["ms"], height=0.7, color="#d1495b" if own else "#b8c0cc")
+            colour = "#d1495b" if own else "#e9a3ab" if name.startswith("limner") else "#b8c0cc"
+            axis.barh(place, row["ms"], height=0.7, color=colour)
             ratio = "" if own else f"   {row['ms'] / ours:.1f}×"
             axis.text(row["ms"], place, f" {row['ms']:.0f} ms{ratio}", va="center", fontsize=10,
                       fontweight="bold" if own else "normal")  # fmt: skip
