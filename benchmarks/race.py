@@ -308,6 +308,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
 
     races = list(results["races"].values())
     figure, axis = plt.subplots(figsize=(9, 4.8))
+    ends = {side: statistics.fmean(race["fd"][side][-1]["value"] for race in races) for side in COLOURS}
     for side, colour in COLOURS.items():
         clocks = [[row["seconds"] / 60 for row in race["told"][side]["rows"]] for race in races]
         minutes = [statistics.fmean(values) for values in zip(*clocks, strict=True)]
@@ -317,9 +318,12 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
             axis.plot(clock, line, color=colour, alpha=0.3, linewidth=1)
         axis.plot(minutes, mean, color=colour, linewidth=2.6, marker="o", markersize=4, clip_on=False)
         name = "limner" if side == "limner" else "TensorFlow\ntf.function"
+        # Names stand apart where the lines end side by side.
+        above = ends[side] == max(ends.values())
         axis.annotate(
-            f"{name}  {mean[-1]:.2g}", (minutes[-1], mean[-1]), xytext=(9, 0), textcoords="offset points", va="center",
-            color=colour, fontsize=12, fontweight="bold" if side == "limner" else "normal", annotation_clip=False,
+            f"{name}  {mean[-1]:.2g}", (minutes[-1], mean[-1]), xytext=(9, 0), textcoords="offset points",
+            va="bottom" if above else "top", color=colour, fontsize=12,
+            fontweight="bold" if side == "limner" else "normal", annotation_clip=False,
         )  # fmt: skip
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
