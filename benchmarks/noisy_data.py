@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
-from limner.core.files import write
+import limner
+from limner.core.files import atomic, write
 from limner.core.random import scattered
 from limner.data.cache import finish
+from limner.data.images import grid, to_image
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
 from limner.nn.measure import measurement
 from runs import RESULTS, command, evaluated, table, trained
 
 MEASURE = "block-pixels:0.5"
+ACROSS, SIDE, LABEL, GAP = 12, 72, 26, 10
 
 
 def prepare(place: Path, source: str) -> Path:
@@ -38,6 +42,22 @@ def prepare(place: Path, source: str) -> Path:
             samples = ((seen + 1) * 127.5).round().to(torch.uint8).numpy()
             write_pack(folder, samples, None, name="measured", split="train", source=data.manifest.source)
     return place
+
+
+def picture(rows: dict[str, np.ndarray]) -> Image.Image:
+    """A row of samples under each name.
+
+    rows  (ACROSS, C, H, W) uint8 each
+    """
+    wide = ACROSS * SIDE
+    sheet = Image.new("RGB", (wide + 2 * GAP, len(rows) * (LABEL + SIDE + GAP) + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for i, (name, samples) in enumerate(rows.items()):
+        top = GAP + i * (LABEL + SIDE + GAP)
+        pen.text((GAP, top), name, fill="#333333", font=font)
+        row = to_image(grid(samples, ACROSS)).convert("RGB").resize((wide, SIDE), Image.Resampling.NEAREST)
+        sheet.paste(row, (GAP, top + LABEL))
+    return sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "measured data, fakes measured too": {"data": measured, "measure": MEASURE, "measured": True},
     }
     results: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    seen = finish(open_data(measured)).take(np.arange(ACROSS))["x"]
+    rows = {"measured data, which is all there is": ((seen + 1) * 127.5).round().to(torch.uint8).numpy()}
     for seed in chosen.seeds:
         for number, (way, choices) in enumerate(ways.items()):
             run = chosen.runs / f"{chosen.data}-{chosen.steps}-{chosen.width}-{number}-{seed}"
@@ -67,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 batch=64,
             )  # fmt: skip
             report = evaluated(model, data=chosen.data, samples=5000, metrics=["fd", "is", "prdc"])
+            rows.setdefault(f"learned from {way}", limner.load(model).generate(ACROSS).array)
             results[way].append({row["name"]: row for row in report["figures"]})
     names = list(results["clean data"][0])
     lines = [f"# {chosen.data}, {MEASURE}", "", *table(results, names)]
@@ -79,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     path = chosen.out / f"noisy_data_{chosen.data}.md"
     write(path, "\n".join(lines) + "\n")
+    with atomic(path.with_suffix(".png")) as place:
+        picture(rows).save(place, "PNG", optimize=True)
     print("\n".join(lines))
     print(f"wrote {path}")
     return 0
