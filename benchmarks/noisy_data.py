@@ -49,14 +49,15 @@ def picture(rows: dict[str, np.ndarray]) -> Image.Image:
 
     rows  (ACROSS, C, H, W) uint8 each
     """
-    wide = ACROSS * SIDE
-    sheet = Image.new("RGB", (wide + 2 * GAP, len(rows) * (LABEL + SIDE + GAP) + GAP), "white")
+    strips = {name: to_image(grid(samples, ACROSS)).convert("RGB") for name, samples in rows.items()}
+    width, height = next(iter(strips.values())).size
+    size = (width * (SIDE // height), height * (SIDE // height))
+    step = LABEL + size[1] + GAP
+    sheet = Image.new("RGB", (size[0] + 2 * GAP, len(rows) * step + GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for i, (name, samples) in enumerate(rows.items()):
-        top = GAP + i * (LABEL + SIDE + GAP)
-        pen.text((GAP, top), name, fill="#333333", font=font)
-        row = to_image(grid(samples, ACROSS)).convert("RGB").resize((wide, SIDE), Image.Resampling.NEAREST)
-        sheet.paste(row, (GAP, top + LABEL))
+    for i, (name, strip) in enumerate(strips.items()):
+        pen.text((GAP, GAP + i * step), name, fill="#333333", font=font)
+        sheet.paste(strip.resize(size, Image.Resampling.NEAREST), (GAP, GAP + i * step + LABEL))
     return sheet
 
 
