@@ -7,7 +7,8 @@ each step (ancestral) or none (ddim), which needs far fewer steps.
 Source: Ho, Jain & Abbeel 2020, arXiv:2006.11239 (cosine times: arXiv:2102.09672; ddim: arXiv:2010.02502)
 Task: generate
 Expect: limner train ddpm --data digits --batch 64 --steps 400 --denoiser.lr 1e-3 --threads 1 --seed 42
-        a loss of .094 over the last 25 steps, and a grid of digits, each in its class's column
+        then limner evaluate --samples 1000: FD-digits 1.27, coverage .69, 10 of 10 classes; real data have .06, .95 and
+        10 (benchmarks/results/expectations.md)
 """
 
 from collections.abc import Iterator
