@@ -1,11 +1,14 @@
 """Settings refuse what is wrong with a sentence that names what was meant."""
 
+from pathlib import Path
+
 import pytest
 
 from limner.core import catalog
 from limner.core.config import Adam
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
+from limner.operations.train import Train
 
 
 def said(error):
@@ -26,6 +29,11 @@ def test_a_value_out_of_bounds_is_refused():
     with pytest.raises(UsageError) as error:
         Adam.read({"lr": -1})
     assert said(error).startswith("setting 'lr': should be greater than 0, not -1")
+
+
+def test_a_path_may_stand_for_a_string():
+    assert Train.read({"data": Path("some") / "pictures"}).data == str(Path("some/pictures"))
+    assert Train.read({"out": Path("runs")}).out == Path("runs")
 
 
 def test_an_unknown_method_names_the_nearest():

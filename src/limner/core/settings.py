@@ -1,6 +1,7 @@
 """Settings: what a person can choose, stated once. Flags, help, forms and file headers are drawn from these."""
 
 from collections.abc import Mapping
+from os import PathLike, fspath
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -42,12 +43,13 @@ class Settings(BaseModel):
     def read(cls, values: Mapping[str, Any], where: str = "") -> Self:
         """Settings from plain values, e.g. of a TOML file or a model's header.
 
-        values  names to values; nested settings are nested mappings
+        values  names to values; nested settings are nested mappings; a path may stand for a string
         where   what the values come from, for the error
         raises  UsageError   the first wrong field, in one sentence
         """
+        plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in values.items()}
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(plain)
         except ValidationError as error:
             raise _explained(cls, error, where) from None
 
