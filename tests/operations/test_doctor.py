@@ -271,8 +271,10 @@ def test_a_plain_gan_loses_modes_of_the_ring(home: Path) -> None:
 
 def test_few_pictures_are_learnt_by_heart(home: Path) -> None:
     run = trained(home / "by-heart", data=str(home / "few"), width=64, steps=1200, checkpoint_every=400)
-    _, found = examined(run)
+    events, found = examined(run)
     assert found["verdict"] == "over-fitting/memorising"
+    assert isinstance(events[-1], Finished)
+    assert events[-1].next[1] == f"limner train --config {run} --augment diffaugment"
 
 
 def test_a_dcgan_of_digits_is_healthy(home: Path) -> None:

@@ -723,7 +723,7 @@ ADVICE: dict[Verdict, str] = {
     "healthy": "nothing to mend; how good the samples are is for limner evaluate to say",
     "mode collapse": "slow the generator down and let the optimisers forget faster (β1 .5), or try another seed",
     "discriminator overpowering": "slow the discriminator down, so that the generator can follow",
-    "over-fitting/memorising": "more pictures help most; else stop earlier, or make the networks narrower",
+    "over-fitting/memorising": "more pictures help most; else augment what the discriminator sees, or stop earlier",
     "diverged": "lower both learning rates by 10, or look for what is odd in the data",
     "too little training": "train longer before judging",
     "unclear": "train longer, and give unseen pictures with --held-out, then ask again",
@@ -827,6 +827,9 @@ def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str
                 yield f"limner doctor {folder} --held-out FOLDER"
         case "over-fitting/memorising":
             yield f"limner prepare MORE_PICTURES --out {folder.name}-data"
+            pictures = any(line["data"]["size"] for line in run.lines if line["event"] == "start")
+            if "discriminator" in players and pictures and run.settings["augment"] == "none":
+                yield f"{again} --augment diffaugment"
             yield f"{again} --steps {max(FEWEST, s.steps // 4)}"
         case "diverged":
             yield f"{again} {_flags({f'{name}.lr': adam.lr / 10 for name, adam in players.items()})}"
