@@ -31,7 +31,7 @@ def tiny_is_zero() -> Iterator[None]:
     """In this context the processor takes numbers below float32's 1.2e-38 for 0.
 
     A weight without a gradient, such as one of a pixel that is always black, leaves moments behind that halve every
-    few steps until they are that small, and processors compute with such numbers up to a hundred times more slowly.
+    few steps until they are that small, and processors compute with such numbers many times more slowly.
     A thread has its parent's setting, so it is best set before torch starts its own.
     """
     before = bool(torch.tensor(2e-38) * 0.1 == 0)
