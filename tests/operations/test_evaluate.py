@@ -152,6 +152,8 @@ def test_stacked_digits_are_judged_by_their_thousand_modes(tmp_path):
     assert rows["modes"]["value"] == pytest.approx(181, abs=20) and rows["modes"]["real"]["value"] > 150
     # So few samples cannot be spread evenly: all different, their divergence would be ln(1000 / 200).
     assert np.log(5) < rows["mode_kl"]["value"] < np.log(7)
+    # Counting compares with nothing, and a report says so.
+    assert read(tmp_path / "report")["protocol"]["reference"] == "–"
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -13,8 +13,21 @@ from limner.core.errors import UsageError
 from limner.core.tensorfile import read_tensors
 from limner.training.world import pick_device, pick_precision
 
-RUN = ["limner", "train", "gan", "--data", "ring", "--steps", "30", "--batch", "40", "--width", "4", "--latent", "2",
+RUN = ["train", "gan", "--data", "ring", "--steps", "30", "--batch", "40", "--width", "4", "--latent", "2",
        "--threads", "1", "--out"]  # fmt: skip
+
+
+THREADS_AFTER = """
+import os, sys
+from limner.cli.main import main
+
+code = main(sys.argv[1:])
+if os.path.isdir("/proc/self/task"):
+    names = [open(f"/proc/self/task/{thread}/comm").read().strip() for thread in os.listdir("/proc/self/task")]
+    print("left:", *sorted(name for name in names if "gloo" in name), file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs the command line and tells which threads of the exchange between processes are still there after it."""
 
 
 def trained(folder, launch):
@@ -26,12 +39,16 @@ def trained(folder, launch):
 
 
 def test_two_processes_make_the_run_that_one_makes(tmp_path):
-    one, _ = trained(tmp_path / "one", [])
-    two, said = trained(tmp_path / "two", ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"])
+    script = tmp_path / "script.py"
+    script.write_text(THREADS_AFTER)
+    one, _ = trained(tmp_path / "one", ["limner"])
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    two, said = trained(tmp_path / "two", torchrun)
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
     assert said.count("drawn from a fixed seed") == 1, "one process tells what both do"
+    assert "left: " not in said, "a thread that outlives the group may abort the process as Python shuts down"
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):

@@ -203,6 +203,11 @@ def figures(
         yield _interval("distinct", "distinct", support)
 
 
+def compares(eye: Features, groups: Collection[str]) -> bool:
+    """Whether any of these groups sets the samples against the reference: counting published modes does not."""
+    return not (isinstance(eye, Stacked) and set(groups) <= {"classes"})
+
+
 def _frechet(fake: Cloud, real: Cloud) -> Figure:
     """With a 95 % range by leaving out each tenth of the samples in turn.
 

@@ -293,18 +293,19 @@ class _Evaluation:
         request, data = self.request, self.data
         eye = yield from self._eye()
         count = self._count(eye)
-        reference_count = min(count, len(data))
+        groups = [group for group in f.GROUPS if self.wants(group)]
+        against = f.compares(eye, groups)
+        reference_count = min(count, len(data)) if against else 0
         halves = self.held_out is None
         held_count = min(count, len(data) // 2) if halves else min(count, len(self.held_out or ()))
         queries = min(_QUERIES, count) if self.wants("memorisation") else 0
         meter = _Meter(
-            reference_count + held_count + (held_count if halves else 0) + count * request.seeds
+            reference_count + held_count + (held_count if halves and against else 0) + count * request.seeds
             + (min(len(data), TRAINING) if queries else 0),
             1 + request.seeds,
         )  # fmt: skip
         # The network's classes are the data's.
         named = data.labels is not None and eye.name in ("digits", "stacked") and eye.name == f.suited(data.manifest)
-        groups = [group for group in f.GROUPS if self.wants(group)]
 
         reference = f.Cloud(eye)
         for batch in f.real_pictures(data, reference_count):
@@ -312,7 +313,7 @@ class _Evaluation:
             yield from meter.looked(len(batch))
         # The row of real pictures: held-out ones against the reference, or one half of it against the other.
         held, base = f.Cloud(eye), reference
-        if halves:
+        if halves and against:
             base = f.Cloud(eye)
             for batch in f.real_pictures(data, held_count, skip=held_count):
                 base.update(batch)
@@ -524,14 +525,17 @@ class _Evaluation:
         seeds = f"{request.seeds} seeds from {request.seed}" if request.seeds > 1 else f"seed {request.seed}"
         if eye is not None:
             self.notes.append(f"seen through {eye.name} (weights {eye.weights_sha256[:12]}), resize {_resize(eye)}")
-        self.notes.append(
-            f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} "
-            f"samples of {manifest.name}"
-        )
-        against = f"{held:,} of the test part against the same reference" if not halves else (
-            f"{held:,} real ones against {held:,} others: there is no held-out part"
-        )  # fmt: skip
-        self.notes.append(f"real row: {against}")
+        if not reference:
+            self.notes.append(f"{count:,} samples, {seeds}; real row: {held:,} of {manifest.name}")
+        else:
+            self.notes.append(
+                f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} "
+                f"samples of {manifest.name}"
+            )
+            against = f"{held:,} of the test part against the same reference" if not halves else (
+                f"{held:,} real ones against {held:,} others: there is no held-out part"
+            )  # fmt: skip
+            self.notes.append(f"real row: {against}")
         if held < count:
             self.notes.append("the real row has fewer samples than the model, which makes its distances read higher")
         if request.seeds > 1:
@@ -556,7 +560,7 @@ class _Evaluation:
             "resize": _resize(eye) if eye else "–",
             "samples": count,
             "seeds": [request.seed + i for i in range(request.seeds)],
-            "reference": f"{reference:,} of {len(self.data):,} ({manifest.split})",
+            "reference": f"{reference:,} of {len(self.data):,} ({manifest.split})" if reference else "–",
             "real row": f"{held:,} " + ("held out (test)" if self.held_out is not None else "of the reference"),
         }
         speed = None

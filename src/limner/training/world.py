@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -96,6 +97,9 @@ def join(device: str) -> Iterator[World]:
         return
     if where.type == "cuda":
         torch.cuda.set_device(where)
+    # The optimizers load this module later otherwise, when its functions would keep the group in their defaults: gloo's
+    # threads then outlive the group, and end the process with SIGABRT if they wake while Python shuts down.
+    import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), size, where)
