@@ -1,6 +1,6 @@
 """How long PyTorch's own convolutions and ours take for the MNIST DCGAN: each layer, then a whole step.
 
-    python benchmarks/conv.py [--threads 2] [--rounds 9]
+    python benchmarks/conv.py [--threads 2] [--rounds 9] [--precision bf16]
 
 Each form has the order in memory that suits it: PyTorch's own (N, C, H, W), ours channels_last. They take turns, so
 that a busy neighbour slows both; a figure is the median of the rounds, in ms of wall clock and, in brackets, of CPU
@@ -100,11 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line][:1]
     print(f"{(cpu or [platform.processor()])[0].split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {given.threads} threads")
+    print(f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {given.threads} threads, {given.precision}")
     print("load average", *(f"{load:.2f}" for load in os.getloadavg()), flush=True)
     rows: dict[str, Callable[[bool], Call]] = {
         "G convT 256→128, stride 1, 7 px": gradients(
@@ -119,7 +120,8 @@ def main() -> None:
     }
     print(f"{'forward + backward, batch 128, ms':34}{'PyTorch (CPU)':>16}{'limner (CPU)':>17}{'CPU ratio':>11}")
     for name, build in rows.items():
-        own_time, ours, ratio = race([own(build(False)), build(True)], given.rounds)
+        with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16"):
+            own_time, ours, ratio = race([own(build(False)), build(True)], given.rounds)
         print(f"{name:34}{own_time:>16}{ours:>17}{ratio:>11}", flush=True)
     print("load average", *(f"{load:.2f}" for load in os.getloadavg()))
 

@@ -22,6 +22,7 @@ from limner.nn.conv import (
     quick,
     same_padding,
 )
+from limner.nn.rows import row_conv2d, row_conv_transpose2d
 from limner.nn.tiles import OUTPUTS, points, tile_conv2d, tile_conv_transpose2d
 
 # (big, small, kernel, stride, left), height then width: the DCGAN's two shapes, then odd ones.
@@ -34,8 +35,8 @@ GEOMETRIES = [
     Geometry((5, 5), (3, 3), (3, 3), (1, 1), (0, 0)),
     Geometry((1, 1), (1, 1), (5, 5), (1, 1), (2, 2)),
 ]
-CONVS = [frequency_conv2d, column_conv2d]
-TRANSPOSES = [frequency_conv_transpose2d, column_conv_transpose2d]
+CONVS = [frequency_conv2d, column_conv2d, row_conv2d]
+TRANSPOSES = [frequency_conv_transpose2d, column_conv_transpose2d, row_conv_transpose2d]
 # Short kernels, for tiles of four: whole ones, a part of one, three phases, and taps that nothing reaches.
 SHORT = [
     Geometry((8, 8), (8, 8), (3, 3), (1, 1), (1, 1)),
@@ -328,3 +329,9 @@ def test_these_shapes_take_the_quick_form(monkeypatch: pytest.MonkeyPatch) -> No
     for c, d, k, s, size in [(256, 128, 5, 1, 7), (64, 128, 5, 2, 7), (1, 64, 5, 2, 14), *LAYERS]:
         Conv2d(c, d, k, s, padding="same")(torch.randn(16, c, size * s, size * s))
     assert seen == ["frequencies", "frequencies", "columns", "tiles", "tiles", "frequencies", "frequencies", "columns"]
+    # In bfloat16 one channel goes by whole rows unless they are wide.
+    seen.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        for size in (28, 80):
+            Conv2d(1, 64, 5, 2, padding="same")(torch.randn(2, 1, size, size))
+    assert seen == ["rows", "columns"]

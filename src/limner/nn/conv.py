@@ -15,7 +15,8 @@ Gauss multiplies complex numbers with three real products: 121 products in place
 So a convolution is three small matrices: U on the big side, V on the kernel, S on the small side. It transforms with U
 and V, multiplies channels one frequency at a time, and returns with Sᵀ; its transpose goes in by S and out by Uᵀ.
 Autograd differentiates all of it to any order. In bfloat16 a result is off by about twice what PyTorch's own is.
-Larger maps with short kernels go by tiles (see tiles.py); a count of multiplications picks the form.
+Larger maps with short kernels go by tiles (see tiles.py), and in bfloat16 those of one channel by whole rows (rows.py); a
+count of multiplications picks the form.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.nn.geometry import Geometry, Pair
+from limner.nn.rows import WIDEST, row_conv2d, row_conv_transpose2d
 from limner.nn.tiles import LONGEST, OUTPUTS, plan, tile_conv2d, tile_conv_transpose2d
 
 Padding = int | Pair | Literal["same"]
@@ -323,6 +325,7 @@ class Forms(NamedTuple):
 
     frequencies: Form
     columns: Form
+    rows: Form
     tiles: Form
 
 
@@ -348,7 +351,7 @@ def _form(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, g: Geometry, forms: 
     if not (ordinary and suits and (lowered or x.dtype == layer.weight.dtype)) or min(len(x), *g.big, *g.small) < 1:
         return None
     if big == 1 and small >= 16:
-        return forms.columns
+        return forms.rows if lowered and g.big[1] * small <= WIDEST else forms.columns
     batch = len(x) * _times.get()
     limit = 0.8 * math.prod(g.kernel) * math.prod(g.small) * big * small
     by_frequency = _by_frequency(g, batch, small, big)
@@ -380,8 +383,8 @@ def _by_tile(g: Geometry, batch: float, small: int, big: int) -> float:
     return math.prod(p.tiles) * (tile + copies) + 1.4 * values * math.prod(p.taps) * wide * small / batch
 
 
-_DOWN = Forms(frequency_conv2d, column_conv2d, tile_conv2d)
-_UP = Forms(frequency_conv_transpose2d, column_conv_transpose2d, tile_conv_transpose2d)
+_DOWN = Forms(frequency_conv2d, column_conv2d, row_conv2d, tile_conv2d)
+_UP = Forms(frequency_conv_transpose2d, column_conv_transpose2d, row_conv_transpose2d, tile_conv_transpose2d)
 
 
 class Conv2d(nn.Conv2d):
