@@ -105,7 +105,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line][:1]
     print(f"{(cpu or [platform.processor()])[0].split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {given.threads} threads, {given.precision}")
+    capability = torch.backends.cpu.get_cpu_capability()
+    print(f"{capability}, torch {torch.__version__}, {given.threads} threads, {given.precision}")
     print("load average", *(f"{load:.2f}" for load in os.getloadavg()), flush=True)
     rows: dict[str, Callable[[bool], Call]] = {
         "G convT 256→128, stride 1, 7 px": gradients(

@@ -15,8 +15,8 @@ Gauss multiplies complex numbers with three real products: 121 products in place
 So a convolution is three small matrices: U on the big side, V on the kernel, S on the small side. It transforms with U
 and V, multiplies channels one frequency at a time, and returns with Sᵀ; its transpose goes in by S and out by Uᵀ.
 Autograd differentiates all of it to any order. In bfloat16 a result is off by about twice what PyTorch's own is.
-Larger maps with short kernels go by tiles (see tiles.py), and in bfloat16 those of one channel by whole rows (rows.py); a
-count of multiplications picks the form.
+Larger maps with short kernels go by tiles (see tiles.py), and in bfloat16 those of one channel by whole rows (rows.py).
+A count of multiplications picks the form.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Convolutions by whole rows: the quickest in bfloat16 where the big side has one channel and is not wide.
 
-Processors that multiply matrices of bfloat16 take 32 terms of a sum at once. A patch of one channel has few, 25 under a
-5×5 kernel, and its numbers lie apart and must be copied together first. Here a sum is over all rows of the big side that
-an output row meets, five of 28 numbers for that kernel. The kernel lies along them once for each position of the output,
-with zeros beside it:
+Processors that multiply matrices of bfloat16 take 32 terms of a sum at once. A patch of one channel has few, 25 under
+a 5×5 kernel, and its numbers lie apart and must be copied together first. Here a sum is over all rows of the big side
+that an output row meets, five of 28 numbers for that kernel. The kernel lies along them once for each position of the
+output, with zeros beside it:
 
     small[o, p] = Σ_jx big[s·o + j − l, x] · matrix[jx, p]        matrix[jx, p] = w[j, x − s·p + l]
 
@@ -95,7 +95,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _met(x: Tensor, g: Geometry) -> Tensor:
-    """x (N, height of the big side, V) → the rows under each output row: (N, height of the small side, taps down, V)."""
+    """x (N, height of the big side, V) → rows under each output row: (N, height of the small side, taps down, V)."""
     met: Tensor = _Under.apply(x, g)  # type: ignore[no-untyped-call]
     return met
 
