@@ -120,7 +120,8 @@ def written(name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], 
     lite = steps < table.steps
     lines = [f"# Modes: {name}", ""]
     if lite:
-        lines += [f"**Lite: {steps:,} steps; {table.steps:,} were published.** Compare the order, not the figures.", ""]
+        whole = "were published" if table.source else "in the protocol of stacked MNIST"
+        lines += [f"**Lite: {steps:,} steps; {table.steps:,} {whole}.** Compare the order, not the figures.", ""]
     titles = list(table.figures.values())
     lines += [
         f"| | {' | '.join(titles)} | seeds | published: {' | '.join(titles)} |",

@@ -1,6 +1,7 @@
 """Runs of benchmarks: begun, gone on with, or there already. What is finished is never made twice."""
 
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,4 +79,4 @@ def table(results: Mapping[str, Sequence[Mapping[str, Mapping[str, Any]]]], name
 
 def command(name: str, arguments: Iterable[str] | None) -> str:
     """How a benchmark was called, for its results."""
-    return " ".join([f"python benchmarks/{name}.py", *(sys.argv[1:] if arguments is None else arguments)])
+    return shlex.join(["python", f"benchmarks/{name}.py", *(sys.argv[1:] if arguments is None else arguments)])
