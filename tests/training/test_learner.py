@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,24 @@ def test_one_pass_equals_two(shift):
         for a, b in zip(one[player], two[player], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=0 if shift else 1e-12)
             assert torch.isfinite(a).all()
+
+
+def test_one_pass_moves_weights_as_two_do():
+    """Adam reads a gradient's memory, whose order is another after products of frequencies: the weights tell."""
+    x = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    moved = []
+    for form in (nullcontext(), two_passes()):
+        torch.manual_seed(0)
+        method = build("dcgan", {"variant": "mnist", "width": 16, "latent": 5}, Signal(channels=1, size=(28, 28)))
+        taught = learner(method)
+        with form:
+            for index in range(2):
+                taught.step(index, [{"x": x}], 0)
+        moved.append(dict(method.named_parameters()))
+    rate = method.config.discriminator.lr
+    for name, value in moved[1].items():
+        # Adam moves each weight by about its rate, so one read crosswise would be off by twice that.
+        assert (moved[0][name] - value).abs().mean() < 0.02 * rate, name
 
 
 def test_a_skipped_step_leaves_running_statistics_as_they_were():

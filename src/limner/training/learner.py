@@ -158,7 +158,8 @@ class Learner:
         weights = self.players[judge.player]
         *own, passed = torch.autograd.grad(judge.loss.mean() * share, [*weights, sample], retain_graph=True)
         for weight, grad in zip(weights, own, strict=True):
-            weight.grad = grad if weight.grad is None else weight.grad + grad
+            # Adam reads a gradient's memory in the order of the weight's, whatever order the gradient itself lies in.
+            weight.grad = torch.empty_like(weight).copy_(grad) if weight.grad is None else weight.grad.add_(grad)
         ratio = (wanted / given).to(passed.dtype).reshape(-1, *[1] * (passed.dim() - 1))
         sample.backward(passed * ratio, inputs=self.players[maker.player])
         return True
