@@ -91,7 +91,7 @@ def stacked(data: str, network: str, published: Mapping[str, Sequence[str]]) -> 
         "4 generators (MGAN)": ("mgan", {}), RELATIVISTIC: ("r3gan", {}),
     }  # fmt: skip
     return Table(
-        data, 500_000, 26_000, _STACKED, {**TINY, "network": network},
+        data, 500_000, 25_600, _STACKED, {**TINY, "network": network},
         {name: (*row, published.get(name, ())) for name, row in rows.items()}, _UNROLLED if published else "",
     )  # fmt: skip
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
 from limner.core.method import Luck
-from limner.core.random import generator, permutation, scattered, stream
+from limner.core.random import generator, normal_quantile, permutation, scattered, stream
 
 
 def test_streams_depend_on_the_seed_and_every_part_of_the_name():
@@ -55,3 +56,9 @@ def test_scattered_rows_depend_on_their_index_alone_and_are_uniform():
     assert kstest(rows.ravel(), "uniform").pvalue > 1e-3
     for a, b in ((rows[:, :-1], rows[:, 1:]), (rows[:-1], rows[1:])):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5 / len(a.ravel()) ** 0.5
+
+
+def test_normal_quantiles_are_scipy_s():
+    u = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
+    np.testing.assert_allclose(normal_quantile(u).numpy(), norm.ppf(u.numpy()), rtol=1e-9, atol=1e-12)
+    assert torch.isfinite(normal_quantile(torch.tensor([0.0, 1.0 - 2**-24]))).all()

@@ -61,3 +61,9 @@ def test_spaced_times():
     assert spaced_times(1000, 1000).tolist() == list(range(999, -1, -1))
     assert spaced_times(10, 4).tolist() == [9, 6, 3, 0]
     assert len(set(spaced_times(1000, 333).tolist())) == 333
+
+
+@pytest.mark.parametrize("times", [50, 200])
+def test_few_times_end_in_noise_as_a_thousand_do(times):
+    """Their β are larger by as much, so that ∫β, and with it what is left of the sample, is nearly the same."""
+    assert linear_schedule(times)[-1] < 1.1 * linear_schedule(1000)[-1] < 5e-5

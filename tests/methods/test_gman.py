@@ -12,7 +12,7 @@ from limner.models.model import build
 def test_the_generator_hears_the_mean_or_the_sternest(listen):
     method = build("gman", {"judges": 3, "width": 4, "network": "dense", "listen": listen}, Signal(channels=2))
     said = torch.tensor([[2.0, -1.0, 0.5], [1.0, -3.0, 0.0]])  # of two samples, by three discriminators
-    method.verdicts = lambda x, label: said
+    method.discriminator.forward = lambda x, label: said
     *_, turn = method.step({"x": torch.zeros(2, 2)})
     by_hand = torch.log1p(torch.exp(-said))
     expected = by_hand.mean(1) if listen == "mean" else by_hand[:, 1]

@@ -5,6 +5,7 @@ import torch
 from limner.core.random import direction
 from limner.core.signal import Signal
 from limner.models.model import build
+from limner.nn.spectral import Spectral
 
 
 def built(**more):
@@ -49,3 +50,11 @@ def test_the_generator_pays_for_not_being_recognised():
     maker = method.generator.maker(z)
     expected = logits.logsumexp(1) - logits[torch.arange(8), maker]
     torch.testing.assert_close(costs[1] - costs[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spectral_normalisation_is_everywhere_in_the_discriminator():
+    made = build("mgan", {"generators": 3, "width": 4, "spectral": True}, Signal(channels=1, size=(8, 8)))
+    kinds = {type(module).__name__: module for module in made.discriminator.modules()}
+    plain = [module for module in made.discriminator.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
+    wrapped = [module.layer for module in made.discriminator.modules() if isinstance(module, Spectral)]
+    assert "Spectral" in kinds and {id(module) for module in plain} == {id(module) for module in wrapped}

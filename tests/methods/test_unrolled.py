@@ -58,7 +58,7 @@ def test_the_gradient_goes_through_the_moves(unroll):
 
     def loss():
         fake = method.generate(z)
-        ahead = method.ahead(real, fake, None)
+        ahead = method.ahead(real, fake, None, {})
         return softplus(-functional_call(method.discriminator, ahead, (fake, None))).mean()
 
     assert loss().item() == pytest.approx(by_pytorch(method, pace, real, method.generate(z), unroll), rel=1e-9)
@@ -82,5 +82,15 @@ def test_the_gradient_goes_through_the_moves(unroll):
 def test_looking_ahead_leaves_the_discriminator_where_it_is():
     method, _, real = trained(2)
     before = copy.deepcopy(method.discriminator.state_dict())
-    method.ahead(real, method.generate(torch.randn(16, 3, dtype=torch.float64)), None)
+    method.ahead(real, method.generate(torch.randn(16, 3, dtype=torch.float64)), None, {})
     assert all(torch.equal(before[name], value) for name, value in method.discriminator.state_dict().items())
+
+
+def test_looking_ahead_leaves_running_statistics_alone():
+    """They are written twice, for real samples and fakes as they are judged now."""
+    method = build("unrolled", {"unroll": 3, "network": "tiny_quarter", "width": 4}, Signal(channels=1, size=(16, 16)))
+    Learner(method, Average(method, 0), World(0, 1, torch.device("cpu")), torch.float32, seed=1, total=10).step(
+        0, [{"x": torch.rand(8, 1, 16, 16) * 2 - 1}], 0
+    )
+    norms = [module for module in method.discriminator.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms and {int(norm.num_batches_tracked) for norm in norms} == {2}

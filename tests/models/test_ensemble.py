@@ -140,3 +140,16 @@ def test_it_is_one_file_that_loads_to_the_same_samples(tmp_path):
     torch.testing.assert_close(made.draw(z), loaded.method.draw(z, batch=3), atol=1e-5, rtol=0)
     save_model(tmp_path / "b.safetensors", loaded.method, "ensemble", facts)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_members_that_know_classes_and_such_that_do_not_may_be_joined():
+    class Conditional(Known):
+        conditional = True
+
+        def generate(self, z, label=None):
+            return z[:, :2] * 0 + label[:, None].float()
+
+    made = joined([Known(0.0, 0.5), Conditional()], [0.5, 0.5])
+    z = torch.randn(40, made.latent, generator=torch.Generator().manual_seed(1))
+    points = made.generate(z, torch.ones(40, dtype=torch.int64))
+    assert made.conditional and set(points[:, 0].tolist()) == {0.5, 1.0}

@@ -79,6 +79,13 @@ def test_the_blur_is_scipy_s_and_the_noise_is_normal():
     assert noise.std().item() == pytest.approx(std, rel=0.02)
 
 
+def test_blur_and_noise_are_exact_for_bfloat16_too():
+    x, u = pictures(2, 1, 12, 9).bfloat16(), chances(2, 108)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = measure.conv_noise(x, u, 1.0, 0.4)
+    torch.testing.assert_close(found, measure.conv_noise(x.double(), u, 1.0, 0.4).float(), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.6])
 def test_the_projection_is_that_of_a_turned_picture(share):
     """scikit-image turns the padded picture bilinearly; its columns' means are pooled to the width."""

@@ -108,12 +108,28 @@ def test_parts_are_augmented_as_the_joined_batch():
     assert told[0] == pytest.approx(told[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["gan", "gman", "mgan"])
+def test_a_discriminator_sees_nothing_unaugmented(name, monkeypatch):
+    """Augmentation is made to black out whatever it is given, so black is all that any first layer may see."""
+    made = method(name)
+    wrap = Augmentation(made, "diffaugment")
+    monkeypatch.setattr(wrap, "augmented", lambda x, luck: torch.zeros_like(x))
+    seen = []
+    for judge in made.discriminator if isinstance(made.discriminator, torch.nn.ModuleList) else [made.discriminator]:
+        first = next(module for module in judge.modules() if isinstance(module, torch.nn.Linear))
+        first.register_forward_pre_hook(lambda module, inputs: seen.append(float(inputs[0].detach().abs().max())))
+    learner(made, wrap).step(0, [{"x": torch.rand(4, 1, 8, 8) * 2 - 1}], 0)
+    assert seen and max(seen) == 0
+
+
 def test_points_and_methods_without_a_discriminator_are_refused():
     with pytest.raises(UsageError, match="--augment changes pictures, not points"):
         Augmentation(build("gan", {"width": 4}, Signal(channels=2)), "ada")
 
 
-@pytest.mark.parametrize("name", ["gan", "lsgan", "sngan", "unrolled", "pacgan", "wgan_gp", "r3gan", "dcgan"])
+@pytest.mark.parametrize(
+    "name", ["gan", "lsgan", "sngan", "unrolled", "pacgan", "wgan_gp", "r3gan", "dcgan", "gman", "mgan"]
+)
 def test_ada_and_lecam_go_around_every_adversarial_method(tmp_path, name, monkeypatch):
     """Whatever the loss, the packing or the critic's steps."""
     monkeypatch.setattr(Adaptive, "every", 1)

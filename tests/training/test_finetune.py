@@ -56,6 +56,21 @@ def test_batch_norms_between_frozen_layers_are_frozen():
     ]  # fmt: skip
 
 
+def test_each_of_several_discriminators_keeps_its_first_layers():
+    made = build("gman", {"judges": 2, "width": 4, "network": "dcgan"}, Signal(channels=1, size=(16, 16)))
+    freeze(made, 1)
+    kept = [name for name, weight in made.discriminator.named_parameters() if not weight.requires_grad]
+    assert {name.partition(".")[0] for name in kept} == {"0", "1"}
+    assert all(weight.dim() in (1, 4) for weight in made.discriminator.parameters() if not weight.requires_grad)
+
+
+def test_layers_that_read_something_else_than_the_picture_are_not_counted():
+    made = build("ddgan", {"width": 8}, Signal(channels=1, size=(16, 16)))
+    freeze(made, 1)
+    kept = [name for name, weight in made.discriminator.named_parameters() if not weight.requires_grad]
+    assert set(kept) == {"first.weight", "first.bias"}, "and not the layers for the time"
+
+
 def test_a_resumed_run_is_the_same_without_the_model_that_it_began_from(tmp_path):
     run(tmp_path / "a")
     run(tmp_path / "whole", init=tmp_path / "a", freeze=1, steps=8)

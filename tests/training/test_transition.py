@@ -27,8 +27,8 @@ def test_no_class_is_known_before_and_every_one_after(conditioning):
     assert torch.equal(made.judge(x, label), made.judge(x, other))
     with average.applied(made):
         assert torch.equal(made.generate(z, label), made.generate(z, other)), "the average is watched on the way"
-    for seen, scale in ((1000, 0.0), (1000, 0.5), (500, 0.75), (500, 1.0), (500, 1.0)):
-        assert wrap.after({}, 0, seen) == {"class_scale": scale}
+    for index, scale in enumerate((0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0)):
+        assert wrap.after({}, index, 500) == {"class_scale": scale}
     assert torch.equal(made.generate(z, label), plain[0])
     assert torch.equal(made.judge(x, label), plain[1])
     assert not torch.equal(made.judge(x, label), made.judge(x, other))
@@ -50,6 +50,16 @@ def test_a_resumed_run_is_the_same(tmp_path):
     assert all(torch.equal(whole[name], part[name]) for name in whole)
     told = [line["class_scale"] for line in read_log(tmp_path / "part/log.jsonl") if "class_scale" in line]
     assert told and max(told) <= 1.0
+
+
+def test_a_score_that_is_all_projection_has_a_slope_before_classes_come_in():
+    made = build("r3gan", {"width": 4, "latent": 5, "conditioning": "projection"},
+                 Signal(channels=1, size=(8, 8), classes=3))  # fmt: skip
+    Transition(made, Average(made, 0).networks, 1.0, 3.0, 5.0)
+    x = torch.randn(3, 1, 8, 8, requires_grad=True)
+    score = made.discriminator(x, torch.tensor([0, 1, 2]))
+    (slope,) = torch.autograd.grad(score.sum(), x)
+    assert slope.abs().max() > 0
 
 
 @pytest.mark.parametrize(("more", "message"), [

@@ -74,8 +74,10 @@ def test_precision_follows_the_wish_and_the_hardware(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert pick_precision("fp32", gpu) == torch.float32
     assert pick_precision("bf16", cpu) == torch.bfloat16
-    assert pick_precision("auto", cpu) == torch.float32
     for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda native=native: native)
+        assert pick_precision("auto", cpu) == expected
+        assert pick_precision("auto", cpu, points=True) == torch.float32
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
         assert pick_precision("auto", gpu) == expected
         assert pick_precision("auto", gpu, points=True) == torch.float32

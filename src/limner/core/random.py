@@ -40,6 +40,11 @@ def direction(pair: torch.Tensor) -> torch.Tensor:
     return (torch.atan2(pair[:, 0], pair[:, 1]) / (2 * torch.pi)) % 1.0
 
 
+def normal_quantile(uniform: torch.Tensor) -> torch.Tensor:
+    """Standard normal numbers from uniform ones in [0, 1), float32 or finer; on every device, unlike torch's own."""
+    return torch.erfinv(2 * uniform.clamp(1e-6, 1 - 1e-6) - 1) * 2**0.5
+
+
 def permutation(seed: int, count: int, *name: Part) -> np.ndarray:
     """An order of `count` things, int64 (count,), for the named stream."""
     return np.random.Generator(np.random.PCG64(stream(seed, *name))).permutation(count)

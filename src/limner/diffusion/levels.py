@@ -28,11 +28,14 @@ def karras_levels(steps: int, lowest: float = 0.002, highest: float = 80.0, rho:
 def linear_schedule(times: int, first: float = 1e-4, last: float = 0.02) -> Tensor:
     """ᾱ of each time: what is left of the sample's variance, where βₜ rises in a straight line.
 
-    returns  (times,)  float64, falling
+    first, last  β of the ends of 1,000 times; fewer take as much more each, so that the last is noise all the same
+    returns      (times,)  float64, falling
 
-    Source: Ho et al. 2020, arXiv:2006.11239, section 4
+    Source: Ho et al. 2020, arXiv:2006.11239, section 4; scaled as in the code of Nichol & Dhariwal 2021,
+    arXiv:2102.09672
     """
-    return torch.cumprod(1 - torch.linspace(first, last, times, **_EXACT), 0)
+    beta = torch.linspace(first, last, times, **_EXACT) * (1000 / times)
+    return torch.cumprod(1 - beta.clamp(max=0.999), 0)
 
 
 def cosine_schedule(times: int, offset: float = 0.008, most: float = 0.999) -> Tensor:

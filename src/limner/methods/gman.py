@@ -45,24 +45,28 @@ class GMAN(Generate):
         super().__init__(config, signal)
         self.latent, self.conditional, self.listen = config.latent, config.labelled, config.listen
         self.generator, first = pair(config, signal)
-        self.discriminator = nn.ModuleList([first, *(pair(config, signal)[1] for _ in range(config.judges - 1))])
+        self.discriminator = Jury([first, *(pair(config, signal)[1] for _ in range(config.judges - 1))])
 
     def step(self, batch: Batch) -> Iterator[Move]:
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
-        on_real, on_fake = self.verdicts(real, label), self.verdicts(fake.detach(), label)
+        on_real, on_fake = self.discriminator(real, label), self.discriminator(fake.detach(), label)
         # Each moves by its own loss alone, so the losses may be added: no weight is in two of them.
         loss = cross_entropy_discriminator(on_real, on_fake).sum(1)
         yield Turn("discriminator", loss, scores(on_real.mean(1), on_fake.mean(1)))
-        losses = non_saturating_generator(self.verdicts(fake, label))
+        losses = non_saturating_generator(self.discriminator(fake, label))
         yield Turn("generator", losses.mean(1) if self.listen == "mean" else losses[:, losses.mean(0).argmax()])
-
-    def verdicts(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """What each discriminator says of each sample: (N, C, *size) → (N, judges)."""
-        return torch.stack([judge(x, label) for judge in self.discriminator], 1)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.generator(z, label)
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.verdicts(x, label).mean(1)
+        verdicts: Tensor = self.discriminator(x, label)
+        return verdicts.mean(1)
+
+
+class Jury(nn.ModuleList):
+    """What each discriminator says of each sample: (N, C, *size) → (N, judges)."""
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.stack([judge(x, label) for judge in self], 1)

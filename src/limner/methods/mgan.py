@@ -105,8 +105,9 @@ class Judge(nn.Module):
         found, size, head = layers_of(config.network, signal, config.width, norm=not config.spectral)
         self.features = spectral(found) if config.spectral else found
         self.head = spectral(head) if config.spectral else head
-        self.classifier = nn.Linear(size, config.generators)
+        classifier = nn.Linear(size, config.generators)
+        self.classifier = spectral(classifier) if config.spectral else classifier
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         found = self.features(x)
         return self.head(found).flatten(0), self.classifier(found.flatten(1))

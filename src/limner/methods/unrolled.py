@@ -59,25 +59,31 @@ class UnrolledGAN(Generate):
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
         on_real, on_fake = self.judge(real, label), self.judge(fake.detach(), label)
-        ahead = self.ahead(real, fake, label)
+        # Looking ahead leaves the running statistics as they are: they are those of the weights that there are.
+        kept = {name: buffer.clone() for name, buffer in self.discriminator.named_buffers()}
+        ahead = self.ahead(real, fake, label, kept)
         yield (
             Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake)),
-            Turn("generator", non_saturating_generator(functional_call(self.discriminator, ahead, (fake, label)))),
+            Turn(
+                "generator",
+                non_saturating_generator(functional_call(self.discriminator, (ahead, kept), (fake, label))),
+            ),
         )
 
-    def ahead(self, real: Tensor, fake: Tensor, label: Tensor | None) -> dict[str, Tensor]:
+    def ahead(self, real: Tensor, fake: Tensor, label: Tensor | None, buffers: dict[str, Tensor]) -> dict[str, Tensor]:
         """The discriminator's weights after its next moves, as a function of the fakes.
 
         real, fake  (N, C, *size)
         label       (N,)
+        buffers     the discriminator's, which its passes write to
         returns     weights by name; at `unroll` 0 those that it has
         """
         named = self.discriminator.named_parameters()
         weights: dict[str, Tensor] = {name: weight for name, weight in named if weight.requires_grad}
         pace = self.pace("discriminator")
         for _ in range(self.unroll):
-            on_real = functional_call(self.discriminator, weights, (real, label))
-            on_fake = functional_call(self.discriminator, weights, (fake, label))
+            on_real = functional_call(self.discriminator, (weights, buffers), (real, label))
+            on_fake = functional_call(self.discriminator, (weights, buffers), (fake, label))
             loss = cross_entropy_discriminator(on_real, on_fake).mean()
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights, pace = moved(weights, dict(zip(weights, slopes, strict=True)), pace)

@@ -39,7 +39,7 @@ def nll(weigh: Weigh, batches: Iterable[Tensor], latent: int, draws: int = DRAWS
     for batch in batches:
         for x in batch.split(max(1, AT_ONCE // draws)):
             noise = torch.randn(draws, len(x), latent, generator=luck).to(x.device)
-            found.append(-importance_bound(weigh(x, noise).double()).cpu())
+            found.append(-importance_bound(weigh(x, noise).cpu().double()))
     values = torch.cat(found)
     mean, wide = float(values.mean()), 1.96 * float(values.std()) / sqrt(len(values))
     return Interval(mean, mean - wide, mean + wide)

@@ -26,5 +26,5 @@ def perceptual(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    x = x.double()
+    x = x.cpu().double()
     return x / (x.square().sum(1, keepdim=True).sqrt() + _EPS)

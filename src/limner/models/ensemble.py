@@ -38,13 +38,13 @@ class Rejection(Settings):
         """How likely each sample is accepted.
 
         score    (N,)  the discriminator's
-        returns  (N,)  float64
+        returns  (N,)  float64, on the CPU
         """
         return torch.sigmoid(self.acceptance(score) - self.shift)
 
     def acceptance(self, score: Tensor) -> Tensor:
         """F̂ before γ: how far a sample's density ratio is from the largest one, as log-odds. (N,) → (N,)"""
-        below = (self.scale * score.double() + self.offset - self.top).clamp_max(0.0)
+        below = (self.scale * score.cpu().double() + self.offset - self.top).clamp_max(0.0)
         return below - torch.log1p(-torch.exp(below - _TINY))
 
 
@@ -91,7 +91,7 @@ class Ensemble(Generate):
         self.tries = config.tries
         self.wide = max(member.latent for member in members)
         self.latent = _PICK + self.tries * (_PICK + self.wide)
-        self.conditional = all(member.conditional for member in members)
+        self.conditional = any(member.conditional for member in members)
 
     def step(self, batch: Any) -> Any:
         """An ensemble does not train; its members did."""
@@ -104,15 +104,17 @@ class Ensemble(Generate):
             rows = (picked == number).nonzero()[:, 0]
             if len(rows):
                 assert isinstance(member, Generate)
-                some = None if label is None else label[rows]
+                some = label[rows] if label is not None and member.conditional else None
                 tries = z[rows, _PICK:].view(len(rows), self.tries, _PICK + self.wide)
                 made[rows] = _accepted(member, self.rejections[number], tries, some).to(made)
         return made
 
     def picked(self, pair: Tensor) -> Tensor:
         """The number of the member that makes each sample. (N, 2) → (N,)"""
-        borders = self.shares.cumsum(0).to(pair.device) / self.shares.sum()
-        return torch.searchsorted(borders, direction(pair).double(), right=True).clamp_max(len(borders) - 1)
+        # On the CPU: Apple's GPUs have no float64.
+        borders = self.shares.cumsum(0) / self.shares.sum()
+        found = torch.searchsorted(borders, direction(pair).cpu().double(), right=True)
+        return found.clamp_max(len(borders) - 1).to(pair.device)
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
         """A single member's opinion; several have none in common."""
@@ -164,8 +166,7 @@ def _accepted(member: Generate, rejection: Rejection | None, tries: Tensor, labe
     if rejection is None:
         return member.generate(z[:, 0], label)
     made: Tensor | None = None
-    best = torch.full((len(z),), -1.0, dtype=torch.float64, device=z.device)
-    open_rows = torch.arange(len(z), device=z.device)
+    best, open_rows = torch.full((len(z),), -1.0, dtype=torch.float64), torch.arange(len(z))
     for number in range(tries.shape[1]):
         some = None if label is None else label[open_rows]
         new = member.generate(z[open_rows, number], some)
@@ -174,7 +175,7 @@ def _accepted(member: Generate, rejection: Rejection | None, tries: Tensor, labe
         chance = rejection.chance(score)
         made = new.clone() if made is None else made
         better = chance > best[open_rows]
-        taken = chance > direction(tries[open_rows, number, :_PICK])
+        taken = chance > direction(tries[open_rows, number, :_PICK]).cpu()
         kept = open_rows[better | taken]
         made[kept] = new[better | taken]
         best[kept] = chance[better | taken]

@@ -9,6 +9,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
+from limner.core.random import normal_quantile
 from limner.nn.warp import gathered, warp
 
 DIFFAUGMENT_DRAWS = 7
@@ -124,13 +125,13 @@ def geometry(u: Tensor, p: float, height: int, width: int) -> Tensor:
     result = _scaling(mirror, one)
     result = result @ _turning(drawn((next(chance) * 4).floor(), 0.0) * (pi / 2))
     result = result @ shifted(*(((2 * next(chance) - 1) * 0.125 * extent).round() for extent in (width, height)))
-    scale = drawn(torch.exp2(_normal(next(chance)) * 0.2), 1.0)
+    scale = drawn(torch.exp2(normal_quantile(next(chance)) * 0.2), 1.0)
     result = result @ _scaling(1 / scale, 1 / scale)
     result = result @ _turning(drawn((2 * next(chance) - 1) * pi, 0.0, once))
-    stretch = drawn(torch.exp2(_normal(next(chance)) * 0.2), 1.0)
+    stretch = drawn(torch.exp2(normal_quantile(next(chance)) * 0.2), 1.0)
     result = result @ _scaling(1 / stretch, stretch)
     result = result @ _turning(drawn((2 * next(chance) - 1) * pi, 0.0, once))
-    return result @ shifted(*(_normal(next(chance)) * 0.125 * extent for extent in (width, height)))
+    return result @ shifted(*(normal_quantile(next(chance)) * 0.125 * extent for extent in (width, height)))
 
 
 def recoloured(x: Tensor, u: Tensor, p: float) -> Tensor:
@@ -145,15 +146,15 @@ def recoloured(x: Tensor, u: Tensor, p: float) -> Tensor:
     def drawn(value: Tensor, neutral: float) -> Tensor:
         return torch.where(next(chance) < p, value, torch.full_like(value, neutral))[:, None, None]
 
-    brightness = drawn(_normal(next(chance)) * 0.2, 0.0)
-    contrast = drawn(torch.exp2(_normal(next(chance)) * 0.5), 1.0)
+    brightness = drawn(normal_quantile(next(chance)) * 0.2, 0.0)
+    contrast = drawn(torch.exp2(normal_quantile(next(chance)) * 0.5), 1.0)
     flip = drawn((next(chance) * 2).floor(), 0.0)
     pixels = x.flatten(2)
     if x.shape[1] != 3:
         # Grey lies on the luma axis, which a flip turns round; hue and saturation leave it where it is.
         return (contrast * (pixels + brightness) * (1 - 2 * flip)).view(x.shape)
     angle, saturation = (
-        drawn((2 * next(chance) - 1) * pi, 0.0), drawn(torch.exp2(_normal(next(chance))), 1.0),
+        drawn((2 * next(chance) - 1) * pi, 0.0), drawn(torch.exp2(normal_quantile(next(chance))), 1.0),
     )  # fmt: skip
     axis = u.new_full((3,), 1 / sqrt(3))
     along, eye = torch.outer(axis, axis), torch.eye(3).to(u)
@@ -161,11 +162,6 @@ def recoloured(x: Tensor, u: Tensor, p: float) -> Tensor:
     turn = angle.cos() * eye + angle.sin() * cross + (1 - angle.cos()) * along
     matrix = (along + saturation * (eye - along)) @ turn @ (eye - 2 * flip * along)
     return (matrix @ (contrast * (pixels + brightness))).view(x.shape)
-
-
-def _normal(u: Tensor) -> Tensor:
-    """Standard normal numbers from uniform ones."""
-    return torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
 
 
 def _matrix(*rows: tuple[Tensor, ...]) -> Tensor:

@@ -160,9 +160,12 @@ def keras_init(network: nn.Module) -> None:
 
 
 def dcgan_init(network: nn.Module) -> None:
-    """Weights from N(0, .02), section 4 of the DCGAN paper; scales of batch norm around 1, as in its authors' code."""
+    """Weights from N(0, .02), section 4 of the DCGAN paper; biases 0 and scales of batch norm around 1, as in its
+    authors' code."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)

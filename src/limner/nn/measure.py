@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, conv2d, pad
 
 from limner.core.errors import UsageError, nearest
+from limner.core.random import normal_quantile
 from limner.core.signal import Signal
 from limner.nn.warp import warp
 
@@ -98,14 +99,18 @@ def conv_noise(x: Tensor, u: Tensor, radius: float, std: float) -> Tensor:
     radius   standard deviation of the Gaussian, px; it is cut at three of them
     std      standard deviation of the noise, on the picture's scale
     """
+    # bfloat16 has no number between 1 − 2⁻⁸ and 1, and a kernel rounded to it would brighten the picture.
+    exact = torch.promote_types(x.dtype, torch.float32)
+    x, u = x.to(exact), u.to(exact)
     reach = ceil(3 * radius)
-    place = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    place = torch.arange(-reach, reach + 1, device=x.device, dtype=exact)
     weight = torch.exp(-(place**2) / (2 * radius**2))
     weight = weight / weight.sum()
     planes = (x + 1).flatten(0, 1)[:, None]
-    planes = conv2d(conv2d(planes, weight.view(1, 1, -1, 1), padding=(reach, 0)), weight.view(1, 1, 1, -1),
-                    padding=(0, reach))  # fmt: skip
-    noise = torch.special.ndtri(u.to(x).clamp(1e-6, 1 - 1e-6)) * std
+    with torch.autocast(x.device.type, enabled=False):
+        planes = conv2d(conv2d(planes, weight.view(1, 1, -1, 1), padding=(reach, 0)), weight.view(1, 1, 1, -1),
+                        padding=(0, reach))  # fmt: skip
+    noise = normal_quantile(u) * std
     return planes.view(x.shape) - 1 + noise.view(x.shape)
 
 

@@ -45,10 +45,10 @@ class Spectral(nn.Module):
 
 
 def spectral(network: nn.Module) -> nn.Module:
-    """The network with each of its dense layers, convolutions and embeddings made Spectral, in place."""
+    """The network with each of its dense layers, convolutions and embeddings made Spectral, in place; or a layer made
+    so."""
+    if isinstance(network, nn.Linear | nn.Conv2d | nn.Embedding):
+        return Spectral(network)
     for name, child in network.named_children():
-        if isinstance(child, nn.Linear | nn.Conv2d | nn.Embedding):
-            setattr(network, name, Spectral(child))
-        else:
-            spectral(child)
+        setattr(network, name, spectral(child))
     return network

@@ -83,6 +83,13 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
                 f"{model.method.signal.describe()}",
                 "give models that make the same kind of thing",
             )
+        known = {method.signal.classes for method in (*methods, model.method) if method.conditional}
+        if len(known) > 1:
+            raise UsageError(
+                f"{model.path} knows {model.method.signal.classes} classes, and another model "
+                f"{min(known - {model.method.signal.classes})}",
+                "give models that learned the same classes",
+            )
         methods.append(model.method)
 
     shares = [1 / len(models)] * len(models)

@@ -501,6 +501,7 @@ def _prepared(
     from limner.metrics.figures import quick, suited
     from limner.models.model import build
     from limner.models.pictures import Pictures
+    from limner.reports.subject import draws
     from limner.tasks.generate import EXAMPLES, Captioned, Generate
     from limner.training.average import Average
     from limner.training.joined import refuse_parts
@@ -531,6 +532,8 @@ def _prepared(
         raise UsageError(
             f"a batch of {chosen.batch:,} is larger than the data set of {count:,}", f"give --batch {count}"
         )
+    if chosen.batch == 1 and any(isinstance(layer, torch.nn.BatchNorm1d) for layer in made.modules()):
+        raise UsageError("batch normalisation has nothing to compare a single sample with", "give --batch 2 or more")
     refuse_parts(made, world.size, request.accumulate)
     reads = chosen.batch * made.batches
     steps = request.steps or max(1, math.ceil(chosen.epochs * count / reads))
@@ -542,8 +545,10 @@ def _prepared(
     average = Average(made, chosen.average * 1000)
     precision = pick_precision(request.precision, world.device, points=not made.signal.rank)
     wraps = _wraps(request, made, dataset, unseen, world)
+    late = None
     if request.transition is not None:
-        wraps.append(Transition(made, average.networks, *request.transition, steps * reads / 1000))
+        late = Transition(made, average.networks, *request.transition, steps * reads / 1000)
+        wraps.append(late)
     learner = Learner(made, average, world, precision, request.seed, steps, wraps)
     seen = next((wrap for wrap in wraps if isinstance(wrap, Measured) and request.measured), None)
     if world.first:
@@ -582,15 +587,21 @@ def _prepared(
             return float(diversity_ratio(seen.fake(drawn) if seen else drawn, some))
 
         def evaluate() -> dict[str, float]:
+            # Pictures that were measured before are compared with measured samples.
+            made.luck = Luck(request.seed, "evaluation", "measure")
+
             def draw(samples: int) -> Iterator[torch.Tensor]:
-                z = torch.randn(samples, made.latent, generator=generator(request.seed, "evaluation"))
                 with average.applied(made):
-                    yield from (made.draw(part) for part in z.split(250))
+                    for drawn in draws(made, dataset, request.seed, samples):
+                        yield seen.fake(drawn) if seen else drawn
 
             return quick(draw, dataset, eye)
 
-        def keep_best(path: Path, step: int, score: float) -> None:
+        def keep_best(path: Path, step: int, score: float) -> bool:
+            if late and late.scale < 1:  # A file does not say how far classes had come in.
+                return False
             _save_model(loop, path, {"score": score})
+            return True
 
         loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
         return loop

@@ -83,7 +83,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
 
     def sampler(seed: int, count: int) -> Iterator[Tensor]:
-        return _draws(method, data, seed, count)
+        return draws(method, data, seed, count)
 
     facts = {
         "what": "model", "path": str(path), "method": model.name, "sha256": model.sha256,
@@ -94,7 +94,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
     return Subject(title, names, sampler, None, model, facts), data, held_out
 
 
-def _draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
+def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
     """Samples of a seed, in batches; where there are classes or captions, they come as often as in the data."""
     luck = generator(seed, "evaluate")
     told = data.text if isinstance(method, Captioned) else data.labels if method.signal.classes else None

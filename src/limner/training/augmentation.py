@@ -107,7 +107,9 @@ class Adaptive(Augmentation):
             x = torch.cat(self.augmented(x[:whole], luck).chunk(self.packed), 1)
             if told is not None and self.packed > 1:
                 told = torch.stack(told[:whole].chunk(self.packed), 1)
-            means.append(self.judges[0](x, told).float().mean())
+            said = self.judges[0](x, told)
+            # A discriminator that answers more than one question has its score first.
+            means.append((said[0] if isinstance(said, tuple) else said).float().mean())
         method.train()
         self.world.average(means)
         known, new, fake = (float(mean) for mean in means)

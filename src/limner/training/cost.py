@@ -105,7 +105,8 @@ def need(learner: Learner, batch: int, batches: int, take: Callable[[int], Batch
     batches  batches that a step reads
     take     so many samples of the data
     """
-    device, few = learner.world.device, min(_SMALL, max(1, batch // 2))
+    # At least two: batch normalisation may have no more than a value a sample.
+    device, few = learner.world.device, min(_SMALL, max(2, batch // 2))
     given = {name: value.to(device) for name, value in take(2 * few * batches).items()}
 
     def moments(size: int, parts: int) -> np.ndarray:

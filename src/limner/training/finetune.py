@@ -55,30 +55,27 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def freeze(method: Method, count: int) -> None:
-    """Keep the first layers of a method's discriminator as they are: their weights are not a player's any more.
+    """Keep the first layers of a method's discriminators as they are: their weights are not a player's any more.
 
     Batch norms between them are kept as well; their running averages still follow the data.
 
-    count    layers with weights, from the picture on
+    count    layers with weights of each, from the picture on: dense ones that come before all convolutions read
+             something else, a caption or a time
     raises   UsageError   if there are not more layers than that
 
     Source: Mo et al. 2020, arXiv:2002.10964
     """
-    for judge in judges(method, "--freeze"):
-        layers = sum(_weighs(module) for module in judge.modules())
-        if count >= layers:
+    found = judges(method, "--freeze")
+    for judge in [one for some in found for one in (some if isinstance(some, nn.ModuleList) else [some])]:
+        modules = list(judge.modules())
+        dense = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
+        convolutions = [i for i, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
+        layers = sorted([*convolutions, *(i for i in dense if not convolutions or i > convolutions[0])])
+        if count >= len(layers):
             raise UsageError(
-                f"the discriminator has {layers} layers, and --freeze {count} would leave it nothing to learn",
-                f"give --freeze {layers - 1} or less",
+                f"the discriminator has {len(layers)} layers, and --freeze {count} would leave it nothing to learn",
+                f"give --freeze {len(layers) - 1} or less",
             )
-        passed = 0
-        for module in judge.modules():
-            passed += _weighs(module)
-            if passed > count:
-                break
+        for module in modules[layers[0] : layers[count]] if count else []:
             for weight in module.parameters(recurse=False):
                 weight.requires_grad_(False)
-
-
-def _weighs(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)

