@@ -9,20 +9,21 @@ those that are finished are not trained again.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
 
 import limner
-from limner.core import catalog
 from limner.core.events import Finished
 from limner.data.cache import finish
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
+from limner.nn import discriminators, generators
 from limner.operations.doctor import Doctor, doctor
 from limner.training.guard import Diverged
 
@@ -99,14 +100,12 @@ def prepare(folder: Path) -> dict[str, str]:
 @contextmanager
 def started(plain: bool) -> Iterator[None]:
     """Networks begin from N(0, .02) and have no batch norm that would hide it, as long ago."""
-    module = sys.modules[catalog.method("dcgan").__module__]
-    own = {name: vars(module)[name] for name in ("keras_init", "keras_norm")}
-    if plain:
-        vars(module).update(keras_init=_plain, keras_norm=lambda norm, channels: nn.Identity())
-    try:
+    with ExitStack() as changed:
+        if plain:
+            for module in (generators, discriminators):
+                changed.enter_context(mock.patch.object(module, "keras_init", _plain))
+            changed.enter_context(mock.patch.object(generators, "_keras_norm", lambda norm, channels: nn.Identity()))
         yield
-    finally:
-        vars(module).update(own)
 
 
 def _plain(network: nn.Module) -> nn.Module:

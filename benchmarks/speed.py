@@ -143,7 +143,7 @@ def dcgan(given: Any) -> dict[str, Any]:
 
     peers: dict[str, Start] = {
         "limner": ("limner_dcgan", (), ""),
-        **lowered(),
+        **whole(),
         "TensorFlow tf.function": ("tensorflow_dcgan", (), "tensorflow"),
         "TensorFlow eager": ("tensorflow_dcgan", ("eager",), "tensorflow"),
         "PyTorch eager": ("pytorch_dcgan", (), ""),
@@ -157,14 +157,14 @@ def rgb(given: Any) -> dict[str, Any]:
     """DCGAN as published: a step of 128 pictures, 64×64 colour."""
     noise = np.random.default_rng(given.seed).integers(256, size=(1_280, 3, 64, 64), dtype=np.uint8)
     peers: dict[str, Start] = {
-        "limner": ("limner_dcgan", (), ""), **lowered(), "PyTorch eager": ("pytorch_dcgan", (), ""),
+        "limner": ("limner_dcgan", (), ""), **whole(), "PyTorch eager": ("pytorch_dcgan", (), ""),
     }  # fmt: skip
     return training(noise, peers, list(peers), given)
 
 
-def lowered() -> dict[str, Start]:
-    """limner in bfloat16, where the processor multiplies matrices of it."""
-    return {"limner --precision bf16": ("limner_dcgan", ("bf16",), "")} if "amx_bf16" in machine()["flags"] else {}
+def whole() -> dict[str, Start]:
+    """limner in float32, where it would compute in bfloat16 by itself."""
+    return {"limner --precision fp32": ("limner_dcgan", ("fp32",), "")} if "amx_bf16" in machine()["flags"] else {}
 
 
 def data(given: Any) -> dict[str, Any]:
