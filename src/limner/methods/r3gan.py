@@ -11,7 +11,7 @@ networks (--network), points in the plane included.
 
 Source: Huang et al. 2024, arXiv:2501.05441
 Task: generate
-Expect: limner train r3gan --data digits --width 32 --lazy 4 --epochs 200 --gamma 1 --average 2 --generator.lr 1e-3 --discriminator.lr 1e-3 --precision bf16 --threads 1 --seed 42
+Expect: limner train r3gan --data digits --width 32 --lazy 4 --epochs 200 --gamma 1 --average 2 --generator.lr 1e-3 --discriminator.lr 1e-3 --threads 1 --seed 42
         then limner evaluate: FD-digits 2.8, coverage .48, 10 of 10 classes; real data have .06, .95 and 10. With the CIFAR
         defaults of gamma and rate it is far slower on so small pictures (benchmarks/results/expectations.md)
 """  # noqa: E501
