@@ -156,6 +156,17 @@ def test_stacked_digits_are_judged_by_their_thousand_modes(tmp_path):
     assert read(tmp_path / "report")["protocol"]["reference"] == "–"
 
 
+def test_scores_that_are_no_log_odds_are_not_held_against_the_truth(tmp_path):
+    """The logistic function of a hinge loss's score is no probability."""
+    list(limner.train("sngan", data="digits", steps=2, batch=8, width=4, threads=1, out=tmp_path / "run"))
+    go(what=str(tmp_path / "run"), samples=200, metrics=("discriminator",))
+    report = read(tmp_path / "run/evaluation")
+    assert "calibration error" not in [row["name"] for row in report["discriminator"]["rows"]]
+    assert report["discriminator"]["calibration"] is None
+    page = (tmp_path / "run/evaluation/report.html").read_text()
+    assert "no log-odds" in page and "is it right 8 times of 10" not in page
+
+
 # --- the report -------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ class Config(NetworksConfig):
 class LSGAN(Generate):
     """Least squares GAN."""
 
+    odds = False
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled

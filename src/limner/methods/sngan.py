@@ -32,6 +32,8 @@ class Config(NetworksConfig):
 class SNGAN(Generate):
     """GAN with a spectrally normalised discriminator and the hinge loss."""
 
+    odds = False
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled

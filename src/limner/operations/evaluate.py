@@ -452,7 +452,7 @@ class _Evaluation:
             return
         method = self.method
         fake = torch.cat(self.seen.logits)[:JUDGED]
-        found = judgement(method.verdict, fake, self.data, self.held_out)
+        found = judgement(method.verdict, fake, self.data, self.held_out, odds=method.odds)
         self.judge_rows = found.facts
         panels["logits"] = (found.train.tolist(), found.unseen.tolist(), found.fake.tolist())
 

@@ -229,17 +229,21 @@ def _discriminator(record: Mapping[str, Any], panels: Panels) -> Html:
     train, unseen, fake = panels.logits
     sets = [("training", "a", train), *([("unseen", "c", unseen)] if unseen else []), ("samples", "b", fake)]
     curve = found["calibration"]
+    sides = f"score ({'logit' if curve else 'no log-odds'}): left of 0 it says fake, right of 0 real"
+    shown = [
+        figure(
+            plots.histograms(sets, sides, width=620, height=250),
+            "Scores that it gives. Where the colours lie on each other it can't tell.",
+        )
+    ]
+    if curve:
+        calibration = plots.calibration(curve["said"], curve["true"], curve["weight"])
+        caption = "When it says 80 %, is it right 8 times of 10? On the dotted line it knows itself."
+        shown.append(figure(calibration, caption))
     return section(
         "The discriminator",
         table(("", "", ""), rows, "figures judge"),
-        columns(
-            figure(plots.histograms(sets, "score (logit): left of 0 it says fake, right of 0 real",
-                                   width=620, height=250),
-                   "Scores that it gives. Where the colours lie on each other it can't tell."),
-            figure(plots.calibration(curve["said"], curve["true"], curve["weight"]),
-                   "When it says 80 %, is it right 8 times of 10? On the dotted line it knows itself."),
-            kind="lopsided",
-        ),
+        columns(*shown, kind="lopsided"),
         says="How well the judge that the generator learned from tells real from made, as it stood at the end of "
         "training. At the end of a good game it can hardly tell; then look at the samples too, for a judge that never "
         "learned can't tell either.",

@@ -187,10 +187,11 @@ class Judgement:
     fake: Tensor
 
 
-def judgement(judge: Judge, fake: Tensor, data: Dataset, held_out: Dataset | None) -> Judgement:
+def judgement(judge: Judge, fake: Tensor, data: Dataset, held_out: Dataset | None, *, odds: bool = True) -> Judgement:
     """A discriminator's performance on training pictures, unseen ones where there are some, and samples.
 
-    fake    (N,)  its logits of samples
+    fake    (N,)  its scores of samples
+    odds    whether scores are log-odds, so that probabilities can be held against what is true
     """
 
     def judged(source: Dataset) -> Tensor:
@@ -215,12 +216,15 @@ def judgement(judge: Judge, fake: Tensor, data: Dataset, held_out: Dataset | Non
     table = [{"name": name, "share": True, "says": says, **asdict(value)} for name, value, says in shares]
     table += [{"name": name, "share": False, "says": says, "value": value, "low": None, "high": None}
               for name, value, says in plain]  # fmt: skip
+    if not odds:
+        table = [line for line in table if line["name"] != "calibration error"]
     if not len(unseen):
         table = [line for line in table if "unseen" not in str(line["name"]) and line["name"] != "over-fitting gap"]
     curve = {name: [finite(value) for value in getattr(found.calibration, name).nan_to_num(nan=torch.inf).tolist()]
              for name in ("said", "true", "weight")}  # fmt: skip
     counts = {"training": len(train), "unseen": len(unseen), "samples": len(fake)}
-    return Judgement({"rows": table, "calibration": curve, "counts": counts}, train, unseen, fake)
+    facts = {"rows": table, "calibration": curve if odds else None, "counts": counts}
+    return Judgement(facts, train, unseen, fake)
 
 
 def as_bytes(samples: Tensor | list[Tensor], shape: tuple[int, ...]) -> np.ndarray:

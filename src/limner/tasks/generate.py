@@ -16,11 +16,13 @@ class Generate(Method):
 
     latent       how many numbers of noise make one sample; set by the final class's __init__
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
+    odds         whether what `judge` says are log-odds of being real, as a cross-entropy teaches
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
     """
 
     conditional: bool = False
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    odds: ClassVar[bool] = True
     latent: int
     passes: int = 1
 
@@ -39,7 +41,7 @@ class Generate(Method):
 
         x       (N, C, *size)
         label   (N,)  as of `generate`
-        returns (N,)  logits: positive where it takes the sample for real; None where there is no such judge
+        returns (N,)  scores: positive where it takes the sample for real; None where there is no such judge
         """
         return None
 
