@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "",
         f"- {chosen.steps:,} steps of 64, width {chosen.width}, training seeds {chosen.seeds} (mean ± standard "
         "deviation), 5,000 samples, sampling seed 0",
+        *(f"- {note}" for note in report["notes"] if note.startswith("real row")),
         f"- {datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, {chosen.threads} threads; "
         f"`{command('noisy_data', arguments)}`",
     ]
