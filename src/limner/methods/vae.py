@@ -8,7 +8,8 @@ GAN's. It is also the one method here that says how likely a given picture is (l
 Source: Kingma & Welling 2014, arXiv:1312.6114 (β: Higgins et al. 2017; draws: Burda et al. 2016, arXiv:1509.00519)
 Task: generate
 Expect: limner train vae --data mnist --epochs 2 --threads 1 --seed 42
-        then limner evaluate --samples 2000: FD-digits 3.37 and coverage .13, where real data have .04 and .96
+        then limner evaluate --samples 2000: FD-digits 3.40 and coverage .14, where real data have .04 and .96
+        (benchmarks/results/expectations.md)
 """
 
 from collections.abc import Iterator
