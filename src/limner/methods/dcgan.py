@@ -9,7 +9,7 @@ same forward pass. `paper` is the published network, for square pictures of any 
 Source: Radford, Metz & Chintala 2016, arXiv:1511.06434
 Task: generate
 Expect: limner train dcgan --data mnist --seed 42
-        then limner evaluate: FD-digits 1.18 and coverage .44, where real data have .0053 and .97
+        then limner evaluate: FD-digits 1.08 and coverage .42, where real data have .0053 and .97
         (benchmarks/results/dcgan_mnist.txt)
 """
 
