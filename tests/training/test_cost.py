@@ -8,6 +8,7 @@ from toys import ALONE
 
 import limner
 from limner.core.config import Adam, TrainingConfig
+from limner.core.errors import UsageError
 from limner.core.events import Finished, Table, Warned
 from limner.core.method import Method, Turn
 from limner.core.signal import Signal
@@ -159,3 +160,12 @@ def test_a_run_without_room_says_what_fits(tmp_path, monkeypatch):
     assert events[-1].values["fits"] is False and "seconds" not in events[-1].values
     fitting = int(warned[0].split()[-1])
     assert "--accumulate" in warned[0] or fitting < 4000
+
+
+def test_tiny_batches_train_or_are_refused_in_one_line(tmp_path):
+    """Memory is measured with two samples at least, as batch normalisation of single values needs them."""
+    list(
+        limner.train("dcgan", data="digits", variant="mnist", width=4, batch=2, steps=1, threads=1, out=tmp_path / "a")
+    )
+    with pytest.raises(UsageError, match="batch normalisation has nothing to compare a single sample with"):
+        list(limner.train("lsgan", data="ring", network="mixture", batch=1, steps=1, out=tmp_path / "b"))

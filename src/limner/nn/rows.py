@@ -58,57 +58,36 @@ def _added(rows: Tensor, g: Geometry) -> Tensor:
     return y.flatten(1, 2)[:, top : top + height]
 
 
-class _Under(torch.autograd.Function):
-    """The rows that each output row meets."""
+class _Rows(torch.autograd.Function):
+    """The rows that each output row meets, or back from them, which is the gradient."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, g: Geometry) -> Tensor:
-        return _under(x, g)
+    def forward(x: Tensor, g: Geometry, back: bool) -> Tensor:
+        return _added(x, g) if back else _under(x, g)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Geometry], output: Tensor) -> None:
-        _, ctx.g = inputs
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Geometry, bool], output: Tensor) -> None:
+        _, ctx.g, ctx.back = inputs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _sum(grad, ctx.g), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _rows(grad, ctx.g, back=not ctx.back), None, None
 
 
-class _Sum(torch.autograd.Function):
-    """Back from _Under, which is its gradient."""
+def _rows(x: Tensor, g: Geometry, *, back: bool = False) -> Tensor:
+    """x (N, height of the big side, V) → rows under each output row: (N, height of the small side, taps down, V).
 
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(rows: Tensor, g: Geometry) -> Tensor:
-        return _added(rows, g)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Geometry], output: Tensor) -> None:
-        _, ctx.g = inputs
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _met(grad, ctx.g), None
-
-
-def _met(x: Tensor, g: Geometry) -> Tensor:
-    """x (N, height of the big side, V) → rows under each output row: (N, height of the small side, taps down, V)."""
-    met: Tensor = _Under.apply(x, g)  # type: ignore[no-untyped-call]
-    return met
-
-
-def _sum(rows: Tensor, g: Geometry) -> Tensor:
-    """Back from _met; rows that several output rows meet are added up."""
-    added: Tensor = _Sum.apply(rows, g)  # type: ignore[no-untyped-call]
-    return added
+    back   the other way: rows that several output rows meet are added up
+    """
+    moved: Tensor = _Rows.apply(x, g, back)  # type: ignore[no-untyped-call]
+    return moved
 
 
 def row_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """Convolution of x (N, B, *g.big) with weight (S, B, *g.kernel): (N, S, *g.small), one product for all rows."""
-    rows = _met(x.permute(0, 2, 3, 1).flatten(2), g).flatten(2).flatten(0, 1)
+    rows = _rows(x.permute(0, 2, 3, 1).flatten(2), g).flatten(2).flatten(0, 1)
     matrix = _matrix(weight, g, x.dtype)
     y = rows @ matrix if bias is None else torch.addmm(bias.to(x.dtype).repeat(g.small[1]), rows, matrix)
     return y.view(len(x), *g.small, -1).permute(0, 3, 1, 2)
@@ -117,6 +96,6 @@ def row_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> T
 def row_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """Transposed convolution of x (N, S, *g.small) with weight (S, B, *g.kernel): (N, B, *g.big), by rows."""
     rows = x.permute(0, 2, 3, 1).reshape(len(x) * g.small[0], -1) @ _matrix(weight, g, x.dtype).T
-    y = _sum(rows.view(len(x), g.small[0], g.kernel[0], -1), g)
+    y = _rows(rows.view(len(x), g.small[0], g.kernel[0], -1), g, back=True)
     y = y.unflatten(2, (g.big[1], -1)).permute(0, 3, 1, 2)
     return y if bias is None else y + bias[:, None, None]
