@@ -24,6 +24,19 @@ def generator(seed: int, *name: Part) -> torch.Generator:
     return torch.Generator().manual_seed(stream(seed, *name))
 
 
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Set torch's own generators that work on a device draws from, and no other.
+
+    torch.manual_seed sets those of every kind of device; for each that is not there it writes down a trace of the
+    stack, for an error that may come later: milliseconds, in each turn of each step.
+
+    seed  in [0, 2**63)
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
 def normal(seed: int, rows: int, columns: int, *name: Part) -> torch.Tensor:
     """(rows, columns) standard normal float32 of the named stream; the first rows do not depend on how many follow."""
     drawn = np.random.Generator(np.random.PCG64(stream(seed, *name)))

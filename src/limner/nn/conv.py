@@ -183,7 +183,8 @@ def _there(matrix: Tensor, x: Tensor, stride: Pair) -> Tensor:
     for bfloat16 would copy what does not lie in order, so there positions are moved first, and all is one product.
     """
     if x.dtype == torch.bfloat16:
-        positions = _split(x, stride)
+        # Channels first, a split would be no copy but a view, and the product and its gradients would read crosswise.
+        positions = _split(x.contiguous(memory_format=torch.channels_last), stride)
         return (matrix @ positions.flatten(1)).view(-1, *positions.shape[1:])
     (n, c, height, width), (sy, sx) = x.shape, stride
     x = x.permute(0, 2, 3, 1).reshape(n, height // sy, sy, width // sx, sx, c)

@@ -161,15 +161,13 @@ class _Largest(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        (x,) = inputs
-        ctx.save_for_backward(x)
+        ctx.save_for_backward(*inputs, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        x = x.detach()
+        x, top = (saved.detach() for saved in ctx.saved_tensors)
         # 1 for the largest. Comparing, and counting in whole numbers as autograd does, takes several times longer.
-        largest = (x - x.amax(1, keepdim=True)).sign_().add_(1)
+        largest = (x - top.unsqueeze(1)).sign_().add_(1)
         return largest * (grad / largest.sum(1)).unsqueeze(1)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.core.adam import Pace
 from limner.core.config import Adam
 from limner.core.method import Batch, Luck, Method, Moment, Move, Turn
-from limner.core.random import stream
+from limner.core.random import seed_torch, stream
 from limner.core.tensorfile import load_into
 from limner.training.average import Average
 from limner.training.joined import Rows, join_layers, refuse_parts
@@ -105,7 +105,7 @@ class Learner:
             for walk, luck, place in zip(walks, lucks, places, strict=True):
                 # Dropout draws from torch's own generator, so each turn names that stream too: every part draws for
                 # the joined batch and takes its rows.
-                torch.manual_seed(stream(self.seed, "layers", index, number, 0))
+                seed_torch(stream(self.seed, "layers", index, number, 0), self.world.device)
                 self._rows.part = place
                 self.method.luck = luck
                 turns = self._next(walk)
