@@ -33,8 +33,8 @@ TINY = {
     "discriminator": {"lr": 2e-4, "beta1": 0.5, "beta2": 0.99},
 }  # fmt: skip
 """The protocol of unrolled GANs for stacked MNIST."""
-
-
+STEADY = {"schedule": "constant", "beta2_final": None}
+"""Without R3GAN's schedules: rate and memory stay what the other rows have."""
 RELATIVISTIC = "relativistic + R1 + R2"
 
 
@@ -66,6 +66,11 @@ _PACGAN = "Lin et al. 2018, arXiv:1712.04086 (mean ± standard error of 10 runs 
 _UNROLLED = "Metz et al. 2017, arXiv:1611.02163; PacDCGAN rows Lin et al. 2018, arXiv:1712.04086 (500,000 steps)"
 
 
+def steady(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """R3GAN's two players with the rate and memory of a table's other rows."""
+    return {player: {"beta2": 0.999, **settings[player], **STEADY} for player in ("generator", "discriminator")}
+
+
 def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4: Sequence[str]) -> Table:
     """A table of a mixture in the plane."""
     return Table(
@@ -77,6 +82,7 @@ def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4:
             "unrolled, 5 moves": ("unrolled", {"unroll": 5}, ()),
             "4 generators (MGAN)": ("mgan", {}, ()),
             RELATIVISTIC: ("r3gan", {}, ()),
+            f"{RELATIVISTIC}, steady": ("r3gan", steady(POINTS), ()),
         },
         _PACGAN,
     )  # fmt: skip
@@ -89,6 +95,7 @@ def stacked(data: str, network: str, published: Mapping[str, Sequence[str]]) -> 
         "unrolled, 5 moves": ("unrolled", {"unroll": 5}), "unrolled, 10 moves": ("unrolled", {"unroll": 10}),
         "PacDCGAN2": ("pacgan", {"packed": 2}), "PacDCGAN4": ("pacgan", {"packed": 4}),
         "4 generators (MGAN)": ("mgan", {}), RELATIVISTIC: ("r3gan", {}),
+        f"{RELATIVISTIC}, steady": ("r3gan", steady(TINY)),
     }  # fmt: skip
     return Table(
         data, 500_000, 25_600, _STACKED, {**TINY, "network": network},

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.nn.geometry import Geometry, Pair
+from limner.nn.moved import moved
 from limner.nn.rows import WIDEST, row_conv2d, row_conv_transpose2d
 from limner.nn.tiles import LONGEST, OUTPUTS, plan, tile_conv2d, tile_conv_transpose2d
 
@@ -215,58 +216,19 @@ def _positions_first(x: Tensor, stride: Pair) -> Tensor:
 
 def _channels_last(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
     (_, n, wide), (sy, sx), (h, w) = x.shape, stride, grid
-    x = x.view(h, w, n, sy, sx, wide // (sy * sx)).permute(2, 0, 3, 1, 4, 5)
+    x = x.reshape(h, w, n, sy, sx, wide // (sy * sx)).permute(2, 0, 3, 1, 4, 5)
     return x.reshape(n, h * sy, w * sx, wide // (sy * sx)).contiguous().permute(0, 3, 1, 2)
-
-
-class _Split(torch.autograd.Function):
-    """Positions first. Its gradient lies as x does, in channels_last: autograd's own would lie crosswise, and whatever
-    works on both at once takes several times as long."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, stride: Pair) -> Tensor:
-        return _positions_first(x, stride)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair], output: Tensor) -> None:
-        x, ctx.stride = inputs
-        ctx.grid = (x.shape[2] // ctx.stride[0], x.shape[3] // ctx.stride[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _join(grad.contiguous(), ctx.stride, ctx.grid), None
-
-
-class _Join(torch.autograd.Function):
-    """Back from _Split, which is its gradient."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
-        return _channels_last(x, stride, grid)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair, Pair], output: Tensor) -> None:
-        _, ctx.stride, _ = inputs
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _split(grad, ctx.stride), None, None
 
 
 def _split(x: Tensor, stride: Pair) -> Tensor:
     """Positions first, phases beside the channels: (N, C, h·s, w·s) → (h·w, N, s·s·C)."""
-    split: Tensor = _Split.apply(x, stride)  # type: ignore[no-untyped-call]
-    return split
+    grid = (x.shape[2] // stride[0], x.shape[3] // stride[1])
+    return moved(x, partial(_positions_first, stride=stride), partial(_channels_last, stride=stride, grid=grid))
 
 
 def _join(x: Tensor, stride: Pair, grid: Pair) -> Tensor:
     """Back from _split: (h·w, N, s·s·C) → (N, C, h·s, w·s) in channels_last."""
-    joined: Tensor = _Join.apply(x, stride, grid)  # type: ignore[no-untyped-call]
-    return joined
+    return moved(x, partial(_channels_last, stride=stride, grid=grid), partial(_positions_first, stride=stride))
 
 
 def _kernel(weight: Tensor, g: Geometry, f: Frequencies) -> Tensor:

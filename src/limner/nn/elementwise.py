@@ -1,12 +1,13 @@
 """Layers that treat each value by itself, or only move it."""
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limner.nn.conv import quick
+from limner.nn.moved import moved
 
 _GRAIN = 1 << 16
 
@@ -47,24 +48,6 @@ class Dropout(nn.Dropout):
         return x.mul_(mask) if self.inplace else x * mask
 
 
-class _Flat(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        (x,) = inputs
-        ctx.shape, ctx.last = x.shape, x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        whole = grad.reshape(ctx.shape)
-        return whole.contiguous(memory_format=torch.channels_last) if ctx.last else whole
-
-
 class Flatten(nn.Flatten):
     """torch.nn.Flatten(1) whose gradient lies in memory as its input does, so that earlier layers are not slowed.
 
@@ -73,5 +56,11 @@ class Flatten(nn.Flatten):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        flat: Tensor = _Flat.apply(x)  # type: ignore[no-untyped-call]
-        return flat
+        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if last else torch.contiguous_format
+        back = partial(_unflattened, shape=x.shape, order=order)
+        return moved(x, partial(torch.flatten, start_dim=1), back)
+
+
+def _unflattened(x: Tensor, shape: torch.Size, order: torch.memory_format) -> Tensor:
+    return x.reshape(shape).contiguous(memory_format=order)

@@ -12,14 +12,14 @@ That is five times as many multiplications, most of them with zeros, and only wh
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from limner.nn.geometry import Geometry
+from limner.nn.moved import moved
 
 WIDEST = 2_560
 """Positions of the big side's row times channels of the small side, beyond which so many multiplications take longer
@@ -43,12 +43,14 @@ def _matrix(weight: Tensor, g: Geometry, dtype: torch.dtype) -> Tensor:
 
 
 def _under(x: Tensor, g: Geometry) -> Tensor:
+    """The rows that each output row meets: (N, height of the big side, V) → (N, height of the small, taps down, V)."""
     (top, _), (down, _), (stride, _) = g.left, g.kernel, g.stride
     below = (g.small[0] - 1) * stride + down - top - g.big[0]
     return F.pad(x, (0, 0, top, below)).unfold(1, down, stride).transpose(2, 3).contiguous()
 
 
 def _added(rows: Tensor, g: Geometry) -> Tensor:
+    """The transpose of _under: rows that several output rows meet are added up."""
     n, count, down, wide = rows.shape
     (top, _), (stride, _), (height, _) = g.left, g.stride, g.big
     y = rows.new_zeros(n, max(count + (down - 1) // stride, -(-(top + height) // stride)), stride, wide)
@@ -58,36 +60,10 @@ def _added(rows: Tensor, g: Geometry) -> Tensor:
     return y.flatten(1, 2)[:, top : top + height]
 
 
-class _Rows(torch.autograd.Function):
-    """The rows that each output row meets, or back from them, which is the gradient."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, g: Geometry, back: bool) -> Tensor:
-        return _added(x, g) if back else _under(x, g)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Geometry, bool], output: Tensor) -> None:
-        _, ctx.g, ctx.back = inputs
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _rows(grad, ctx.g, back=not ctx.back), None, None
-
-
-def _rows(x: Tensor, g: Geometry, *, back: bool = False) -> Tensor:
-    """x (N, height of the big side, V) → rows under each output row: (N, height of the small side, taps down, V).
-
-    back   the other way: rows that several output rows meet are added up
-    """
-    moved: Tensor = _Rows.apply(x, g, back)  # type: ignore[no-untyped-call]
-    return moved
-
-
 def row_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """Convolution of x (N, B, *g.big) with weight (S, B, *g.kernel): (N, S, *g.small), one product for all rows."""
-    rows = _rows(x.permute(0, 2, 3, 1).flatten(2), g).flatten(2).flatten(0, 1)
+    under = moved(x.permute(0, 2, 3, 1).flatten(2), partial(_under, g=g), partial(_added, g=g))
+    rows = under.flatten(2).flatten(0, 1)
     matrix = _matrix(weight, g, x.dtype)
     y = rows @ matrix if bias is None else torch.addmm(bias.to(x.dtype).repeat(g.small[1]), rows, matrix)
     return y.view(len(x), *g.small, -1).permute(0, 3, 1, 2)
@@ -96,6 +72,6 @@ def row_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> T
 def row_conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
     """Transposed convolution of x (N, S, *g.small) with weight (S, B, *g.kernel): (N, B, *g.big), by rows."""
     rows = x.permute(0, 2, 3, 1).reshape(len(x) * g.small[0], -1) @ _matrix(weight, g, x.dtype).T
-    y = _rows(rows.view(len(x), g.small[0], g.kernel[0], -1), g, back=True)
+    y = moved(rows.view(len(x), g.small[0], g.kernel[0], -1), partial(_added, g=g), partial(_under, g=g))
     y = y.unflatten(2, (g.big[1], -1)).permute(0, 3, 1, 2)
     return y if bias is None else y + bias[:, None, None]

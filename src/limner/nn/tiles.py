@@ -18,15 +18,15 @@ Source: Winograd 1980, Arithmetic Complexity of Computations; Lavin & Gray 2016,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from limner.nn.geometry import Geometry, Pair
+from limner.nn.moved import moved
 
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Points beside infinity, best first: of five, these have the least rounding among small fractions."""
@@ -114,59 +114,37 @@ class Layout(NamedTuple):
     stride: Pair
 
 
-class _Cut(torch.autograd.Function):
+def _taken(x: Tensor, layout: Layout) -> Tensor:
+    (down, across), (h, w), (sy, sx) = layout
+    x = x.unfold(1, h * sy, OUTPUTS * sy).unfold(2, w * sx, OUTPUTS * sx)[:, :down, :across]
+    x = x.unflatten(5, (w, sx)).unflatten(4, (h, sy)).permute(0, 1, 2, 4, 6, 5, 7, 3)
+    return x.reshape(*x.shape[:5], -1)
+
+
+def _laid(x: Tensor, layout: Layout) -> Tensor:
+    (down, across), (h, w), (sy, sx) = layout
+    channels = x.shape[-1] // (sy * sx)
+    x = x.view(len(x), down, across, h, w, sy, sx, channels).permute(0, 1, 3, 5, 2, 4, 6, 7)
+    # A last, empty tile on each axis takes what the one before it reaches over.
+    whole = x.new_empty(len(x), down + 1, OUTPUTS, sy, across + 1, OUTPUTS, sx, channels)
+    whole[:, -1] = whole[:, :, :, :, -1] = 0
+    over_h, over_w = h - OUTPUTS, w - OUTPUTS
+    whole[:, :-1, :, :, :-1] = x[:, :, :OUTPUTS, :, :, :OUTPUTS]
+    whole[:, 1:, :over_h, :, :-1] += x[:, :, OUTPUTS:, :, :, :OUTPUTS]
+    whole[:, :-1, :, :, 1:, :over_w] += x[:, :, :OUTPUTS, :, :, OUTPUTS:]
+    whole[:, 1:, :over_h, :, 1:, :over_w] += x[:, :, OUTPUTS:, :, :, OUTPUTS:]
+    height, width = ((OUTPUTS * (many - 1) + size) * s for many, size, s in zip(*layout, strict=True))
+    return whole.flatten(4, 6).flatten(1, 3)[:, :height, :width]
+
+
+def _cut(x: Tensor, layout: Layout) -> Tensor:
     """(N, H, W, C) → (N, tiles, tiles, inputs, inputs, s·s·C): tiles that overlap, with phases beside the channels."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, layout: Layout) -> Tensor:
-        (down, across), (h, w), (sy, sx) = layout
-        x = x.unfold(1, h * sy, OUTPUTS * sy).unfold(2, w * sx, OUTPUTS * sx)[:, :down, :across]
-        x = x.unflatten(5, (w, sx)).unflatten(4, (h, sy)).permute(0, 1, 2, 4, 6, 5, 7, 3)
-        return x.reshape(*x.shape[:5], -1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Layout], output: Tensor) -> None:
-        ctx.layout = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _add(grad, ctx.layout), None
+    return moved(x, partial(_taken, layout=layout), partial(_laid, layout=layout))
 
 
-class _Add(torch.autograd.Function):
-    """The transpose of _Cut: tiles are laid down, and what overlaps is added up."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, layout: Layout) -> Tensor:
-        (down, across), (h, w), (sy, sx) = layout
-        channels = x.shape[-1] // (sy * sx)
-        x = x.view(len(x), down, across, h, w, sy, sx, channels).permute(0, 1, 3, 5, 2, 4, 6, 7)
-        # A last, empty tile on each axis takes what the one before it reaches over.
-        whole = x.new_empty(len(x), down + 1, OUTPUTS, sy, across + 1, OUTPUTS, sx, channels)
-        whole[:, -1] = whole[:, :, :, :, -1] = 0
-        over_h, over_w = h - OUTPUTS, w - OUTPUTS
-        whole[:, :-1, :, :, :-1] = x[:, :, :OUTPUTS, :, :, :OUTPUTS]
-        whole[:, 1:, :over_h, :, :-1] += x[:, :, OUTPUTS:, :, :, :OUTPUTS]
-        whole[:, :-1, :, :, 1:, :over_w] += x[:, :, :OUTPUTS, :, :, OUTPUTS:]
-        whole[:, 1:, :over_h, :, 1:, :over_w] += x[:, :, OUTPUTS:, :, :, OUTPUTS:]
-        height, width = ((OUTPUTS * (many - 1) + size) * s for many, size, s in zip(*layout, strict=True))
-        return whole.flatten(4, 6).flatten(1, 3)[:, :height, :width]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Layout], output: Tensor) -> None:
-        ctx.layout = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _cut(grad, ctx.layout), None
-
-
-_cut: Callable[[Tensor, Layout], Tensor] = _Cut.apply
-_add: Callable[[Tensor, Layout], Tensor] = _Add.apply
+def _add(x: Tensor, layout: Layout) -> Tensor:
+    """The transpose of _cut: tiles are laid down, and what overlaps is added up."""
+    return moved(x, partial(_laid, layout=layout), partial(_taken, layout=layout))
 
 
 def _phases(weight: Tensor, stride: Pair) -> Tensor:
