@@ -5,7 +5,7 @@ import torch
 from scipy.stats import norm
 
 from limner.core.method import Luck
-from limner.core.random import generator, normal_quantile, permutation, scattered, stream
+from limner.core.random import generator, normal_quantile, permutation, scattered, seed_torch, stream
 
 
 def test_streams_depend_on_the_seed_and_every_part_of_the_name():
@@ -62,3 +62,16 @@ def test_normal_quantiles_are_scipy_s():
     u = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
     np.testing.assert_allclose(normal_quantile(u).numpy(), norm.ppf(u.numpy()), rtol=1e-9, atol=1e-12)
     assert torch.isfinite(normal_quantile(torch.tensor([0.0, 1.0 - 2**-24]))).all()
+
+
+def test_seeding_a_device_sets_what_torch_would_set_there_and_nothing_else(monkeypatch):
+    torch.manual_seed(stream(1, "x"))
+    wanted = torch.randn(100)
+
+    def never(*_):
+        raise AssertionError("a device was seeded that nobody works on")
+
+    for other in (torch.cuda, torch.xpu, torch.mtia):
+        monkeypatch.setattr(other, "manual_seed_all", never)
+    seed_torch(stream(1, "x"), torch.device("cpu"))
+    assert torch.equal(torch.randn(100), wanted)
