@@ -11,7 +11,11 @@ from limner.core.method import Luck
 from limner.core.random import scattered
 from limner.core.signal import Signal
 from limner.core.tensorfile import read_tensors
+from limner.data.cache import finish
+from limner.data.pack import building, write_pack
+from limner.data.sources import open_data
 from limner.models.model import build
+from limner.tasks.generate import Generate
 from limner.training.average import Average
 from limner.training.learner import Learner
 from limner.training.measured import Measured
@@ -91,3 +95,46 @@ def test_a_resumed_run_is_the_same_and_its_model_says_how_it_learned(tmp_path, m
 def test_what_makes_no_sense_is_refused(tmp_path, more, message):
     with pytest.raises(UsageError, match=message):
         list(limner.train("gan", **{**TINY, "steps": 3, "out": tmp_path / "a", **more}))
+
+
+def watched(folder, monkeypatch, **more):
+    """What the evaluation on the way would compare with the data, of a run of two steps on digits."""
+    met = []
+
+    def quick(draw, dataset, eye):
+        met.append(torch.cat(list(draw(400))))
+        return {"FD-digits": 1.0}
+
+    monkeypatch.setattr("limner.metrics.figures.quick", quick)
+    tiny = {"data": "digits", "width": 4, "latent": 2, "batch": 700, "steps": 2, "threads": 1, "evaluate_every": 1}
+    list(limner.train("gan", **{**tiny, **more}, out=folder))
+    return met[-1]
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_samples_are_compared_as_the_data_are(tmp_path, monkeypatch, measured):
+    """Clean with clean; and with data that were measured before, measured samples."""
+    met = watched(tmp_path / "a", monkeypatch, measure="block-pixels:0.5", measured=measured)
+    blocked = (met == -1).double().mean()
+    assert 0.48 < blocked < 0.53 if measured else blocked < 0.01
+
+
+def test_classes_are_drawn_as_often_as_the_data_have_them(tmp_path, monkeypatch):
+    """With a tenth of each digit but the 3, more than half of the samples are asked to be a 3."""
+    data = finish(open_data("digits"))
+    rows = np.concatenate([np.flatnonzero(data.labels == 3), np.flatnonzero(data.labels != 3)[::10]])
+    with building(tmp_path / "few") as folder:
+        about = {"name": "few", "source": "a test", "classes": data.manifest.classes, "split": "train"}
+        write_pack(folder, data.samples[rows], data.labels[rows], **about)
+    asked, own = [], Generate.draw
+
+    def draw(self, z, told=None, *more):
+        asked.extend([] if told is None else told.tolist())
+        return own(self, z, told, *more)
+
+    monkeypatch.setattr(Generate, "draw", draw)
+    watched(tmp_path / "a", monkeypatch, data=str(tmp_path / "few"), batch=100, conditioning="concat")
+    share = (data.labels[rows] == 3).mean()
+    assert share > 0.5
+    assert abs(np.mean(np.array(asked) == 3) - share) < 0.1
+    assert len(set(asked)) == 10
