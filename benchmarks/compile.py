@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from machine import after, where
 from pytorch_dcgan import small
-from speed import machine
 
 BATCH = 128
 Call = Callable[[], object]
@@ -91,12 +91,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    m = machine()
     found = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout if found else "none"
     print("python benchmarks/compile.py")
-    print(f"{time.strftime('%Y-%m-%d')}, {m['cpu']} ({m['flags']}), {m['cores']} cores, torch {torch.__version__}, "
-          f"{given.threads} threads, seed 0, load average {os.getloadavg()[0]:.2f}")  # fmt: skip
+    print(where(f"{given.threads} threads", "seed 0"))
     print(f"C++ compiler: {version.splitlines()[0] if version else 'none'}")
     print(f"{'forward and backward, batch 128, ms':38}{'eager':>9}{'compiled':>10}{'ratio':>8}{'first call, s':>15}")
     with tempfile.TemporaryDirectory() as cache:
@@ -115,7 +113,7 @@ def main() -> None:
                         times.append(1e3 * (time.perf_counter() - began))
             slow, fast = map(statistics.median, taken)
             print(f"{name:38}{slow:9.2f}{fast:10.2f}{slow / fast:7.2f}×{first:15.1f}", flush=True)
-    print(f"load average {os.getloadavg()[0]:.2f}")
+    print(after())
 
 
 if __name__ == "__main__":

@@ -9,12 +9,9 @@ from one forward pass of 128 real and 128 made pictures.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +19,8 @@ from torch.nn.functional import softplus
 
 from limner.nn.conv import Conv2d, ConvTranspose2d, plain
 from limner.nn.elementwise import Dropout
+from machine import after, where
+from runs import command
 
 Call = Callable[[], object]
 
@@ -103,11 +102,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line][:1]
-    print(f"{(cpu or [platform.processor()])[0].split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.system()}")
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{capability}, torch {torch.__version__}, {given.threads} threads, {given.precision}")
-    print("load average", *(f"{load:.2f}" for load in os.getloadavg()), flush=True)
+    torch.manual_seed(0)
+    print(command("conv", None))
+    print(where(f"{given.threads} threads", given.precision, "seed 0"), flush=True)
     rows: dict[str, Callable[[bool], Call]] = {
         "G convT 256→128, stride 1, 7 px": gradients(
             ConvTranspose2d(256, 128, 5, 1, "same", bias=False), 128, 256, 7, 7
@@ -124,7 +121,7 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16"):
             own_time, ours, ratio = race([own(build(False)), build(True)], given.rounds)
         print(f"{name:34}{own_time:>16}{ours:>17}{ratio:>11}", flush=True)
-    print("load average", *(f"{load:.2f}" for load in os.getloadavg()))
+    print(after())
 
 
 if __name__ == "__main__":

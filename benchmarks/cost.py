@@ -8,7 +8,6 @@ forms multiply less. Memory is what a step takes beside the weights, as `limner 
 """
 
 import argparse
-import os
 import statistics
 import time
 
@@ -25,7 +24,7 @@ from limner.training.cost import need, pace
 from limner.training.learner import Learner
 from limner.training.processor import keep_pages, tiny_is_zero
 from limner.training.world import World
-from speed import machine
+from machine import after, where
 
 # side, channels, batch, width: one after the other is varied.
 ROWS = [
@@ -72,10 +71,9 @@ def main() -> None:
     given = parser.parse_args()
     keep_pages()
     torch.set_num_threads(given.threads)
-    m, before, top = machine(), os.getloadavg()[0], peak()
+    here, top = where(f"{given.threads} threads", "seed 0"), peak()
     print("python benchmarks/cost.py" + (f" --threads {given.threads}" if given.threads != 1 else ""))
-    print(f"{time.strftime('%Y-%m-%d')}, {m['cpu']} ({m['flags']}), {m['cores']} cores, torch {torch.__version__}, "
-          f"{given.threads} threads, seed 0, load average {before:.2f} before")  # fmt: skip
+    print(here)
     print(f"peak: {top / 1e9:.0f} GFLOP/s")
     print(f"{'DCGAN':12}{'batch':>6}{'width':>6}{'ms a step':>11}{'images/s':>10}{'MB a step':>11}"
           f"{'plain GFLOP':>13}{'plain at peak, ms':>19}")  # fmt: skip
@@ -85,7 +83,7 @@ def main() -> None:
         kind = f"{side}×{side} {'grey' if channels == 1 else 'RGB'}"
         print(f"{kind:12}{batch:6}{width:6}{1e3 * seconds:11,.0f}{batch / seconds:10,.0f}{memory / 1e6:11,.0f}"
               f"{work / 1e9:13,.0f}{1e3 * work / top:19,.0f}", flush=True)  # fmt: skip
-    print(f"load average {os.getloadavg()[0]:.2f} after")
+    print(after())
 
 
 if __name__ == "__main__":

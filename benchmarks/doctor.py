@@ -26,6 +26,7 @@ from limner.data.sources import open_data
 from limner.nn import discriminators, generators
 from limner.operations.doctor import Doctor, doctor
 from limner.training.guard import Diverged
+from machine import where
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ def main() -> int:
                 run = trained(case, chosen.out, packs, chosen.threads)
                 rows.append(row(case, examined(run, chosen.threads)))
             print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    print("python benchmarks/doctor.py")
+    print(where(f"{chosen.threads} threads", "seed 42"), end="\n\n")
     print("\n".join(aligned(rows)))
     print(f"\n{sum(cells[-1] == 'ok' for cells in rows[1:])} of {len(rows) - 1} verdicts are right")
     return int(any(cells[-1] != "ok" for cells in rows[1:]))

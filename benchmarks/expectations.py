@@ -24,8 +24,8 @@ from limner.core.files import write
 from limner.operations.show import settings_of
 from limner.operations.train import Train
 from limner.reports.words import measured
+from machine import machine
 from runs import RESULTS, evaluated, tell, trained
-from speed import machine
 
 SAMPLES = {"vae": 2_000, "edm": 500, "ddpm": 1_000, "ddgan": 1_000}
 """Fewer where a sample takes many passes; 10,000 otherwise."""

@@ -16,9 +16,6 @@ OpenVINO          what `limner sample --backend openvino` computes
 
 import argparse
 import copy
-import datetime
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -34,6 +31,7 @@ from limner.models.runtimes import start
 from limner.nn.conv import plain
 from limner.operations.sample import model_file
 from limner.tasks.generate import Generate
+from machine import after, where
 
 Call = Callable[[Tensor], Tensor]
 FORMS = ("PyTorch eager", "PyTorch channels_last", "limner (PyTorch)", "ONNX Runtime", "OpenVINO")
@@ -78,15 +76,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=12)
     given = parser.parse_args()
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line][:1]
     model = load(model_file(given.model))
     graph = to_onnx(model)
     weights = sum(p.numel() for p in model.method.get_submodule("generator").parameters())
-    print(f"python benchmarks/inference.py   ({datetime.datetime.now(datetime.UTC):%Y-%m-%d})")
-    print(f"{(cpu or [platform.processor()])[0].split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.system()}")
-    print(", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino")), "float32", sep=", ")
+    torch.manual_seed(0)
+    print("python benchmarks/inference.py MODEL")
+    print(where(*(f"{name} {version(name)}" for name in ("onnxruntime", "openvino")), "float32", "seed 0"))
     print(f"generator of {model.name}: {weights:,} weights, {model.method.signal.describe()}")
-    print("load average", *(f"{load:.2f}" for load in os.getloadavg()), flush=True)
     for threads in given.threads:
         torch.set_num_threads(threads)
         calls = forms(model, graph, threads)
@@ -102,7 +98,7 @@ def main() -> None:
             waits = f"{1e3 * wait[0]:.2f} ({1e3 * wait[1]:.2f}) ms"
             speeds = f"{64 / work[0]:,.0f} ({64 / work[1]:,.0f}) images/s"
             print(f"{name:24}{waits:>20}{speeds:>24}{ratios:>18}{difference:>12.0e}", flush=True)
-    print("\nload average", *(f"{load:.2f}" for load in os.getloadavg()))
+    print(f"\n{after()}")
 
 
 if __name__ == "__main__":

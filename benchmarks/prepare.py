@@ -14,9 +14,7 @@ is the nearer to a machine without neighbours. CPU is the processor time of the 
 """
 
 import argparse
-import datetime
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -36,6 +34,7 @@ from sklearn.datasets import load_sample_images
 import limner
 from limner.core.events import Finished
 from limner.data import images
+from machine import after, where
 
 WAYS = ("Pillow, full", "Pillow, draft", "simplejpeg")
 COUNT = 120
@@ -85,11 +84,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=12)
     given = parser.parse_args()
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line][:1]
-    print(f"python benchmarks/prepare.py   ({datetime.datetime.now(datetime.UTC):%Y-%m-%d})")
-    print(f"{(cpu or [platform.processor()])[0].split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"{images.jpeg_decoder()}; simplejpeg {version('simplejpeg')}")
-    print("load average", *(f"{load:.2f}" for load in os.getloadavg()), flush=True)
+    print("python benchmarks/prepare.py")
+    print(where(images.jpeg_decoder(), f"simplejpeg {version('simplejpeg')}"), flush=True)
     own = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photographs"
@@ -99,7 +95,7 @@ def main() -> None:
             # As many workers are begun as there are cores that the process may use.
             os.sched_setaffinity(0, own[:workers])
             compare(folder, Path(place) / "pack", workers, size, given.rounds)
-    print("\nload average", *(f"{load:.2f}" for load in os.getloadavg()))
+    print(f"\n{after()}")
 
 
 def compare(folder: Path, out: Path, workers: int, size: int, rounds: int) -> None:

@@ -47,8 +47,9 @@ from limner.operations.train import read_config, split_choices
 from limner.tasks.generate import Generate
 from limner.training.checkpoint import KIND, Checkpoint, newest_first
 from limner.training.snapshot import snapshot
+from machine import busyness, machine
 from runs import RESULTS, command
-from speed import PEERS, ROOT, busyness, machine
+from speed import PEERS, ROOT
 
 LATENT, BATCH = 100, 128
 SAMPLES, SEED = 5_000, 0

@@ -33,8 +33,8 @@ import torch
 from limner.core.files import write
 from limner.nn.conv import plain
 from limner.training.learner import two_passes
+from machine import machine
 from runs import RESULTS, command, evaluated, table, trained
-from speed import machine
 
 EPOCHS, SEEDS, WIDTH, SAMPLES = 10, (1, 2, 3), 64, 10_000
 FORMS = ("fast", "plain")

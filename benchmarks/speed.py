@@ -13,7 +13,6 @@ runs on. CPU time counts all threads of the process. Peak memory is the process'
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from machine import busyness, machine
 
 ROOT = Path(__file__).parents[1]
 PEERS, RESULTS = Path(__file__).parent / "peers", Path(__file__).parent / "results"
@@ -226,26 +227,6 @@ def start(given: Any) -> dict[str, Any]:
 
 
 SECTIONS = {"dcgan": dcgan, "rgb": rgb, "data": data, "start": start}
-
-
-def machine() -> dict[str, Any]:
-    """The processor as its flags say, and what else decides speed."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")]
-    flags = {word for line in info.splitlines() if line.startswith("flags") for word in line.split()}
-    wide = [flag for flag in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return {
-        "cpu": (names or [platform.processor()])[0], "flags": " ".join(wide), "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
-    }  # fmt: skip
-
-
-def busyness() -> tuple[float, float]:
-    """Seconds of processor time that the machine gave to others than this process and its peers, and the clock."""
-    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    user, nice, system, _, _, irq, soft, steal = map(int, words[:8])
-    own = sum(os.times()[:4])
-    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK") - own, time.monotonic()
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
