@@ -137,11 +137,16 @@ def training(pictures: np.ndarray, peers: Mapping[str, Start], sampling: Sequenc
     return result
 
 
-def dcgan(given: Any) -> dict[str, Any]:
-    """MNIST DCGAN: a step of 128 pictures, 28×28 grey."""
+def digits() -> np.ndarray:
+    """Pictures enough for a hundred steps."""
     from limner.data.cache import finish
     from limner.data.sources import open_data
 
+    return finish(open_data("mnist")).samples[:12_800]
+
+
+def dcgan(given: Any) -> dict[str, Any]:
+    """MNIST DCGAN: a step of 128 pictures, 28×28 grey."""
     peers: dict[str, Start] = {
         "limner": ("limner_dcgan", (), ""),
         **whole(),
@@ -150,8 +155,7 @@ def dcgan(given: Any) -> dict[str, Any]:
         "PyTorch eager": ("pytorch_dcgan", (), ""),
         "JAX jit": ("jax_dcgan", (), "jax"),
     }
-    digits = finish(open_data("mnist")).samples[:12_800]
-    return training(digits, peers, ["limner", "TensorFlow tf.function", "PyTorch eager"], given)
+    return training(digits(), peers, ["limner", "TensorFlow tf.function", "PyTorch eager"], given)
 
 
 def rgb(given: Any) -> dict[str, Any]:
@@ -163,6 +167,24 @@ def rgb(given: Any) -> dict[str, Any]:
     return training(noise, peers, list(peers), given)
 
 
+def neighbour(given: Any) -> dict[str, Any]:
+    """Beside a busy neighbour: a step of the MNIST DCGAN while another process never rests."""
+    with ExitStack() as stack:
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "pictures.npy"
+        np.save(file, digits())
+        there = {
+            f"limner, {count(cores)}": stack.enter_context(
+                peer("limner_dcgan", file, BATCH, given.seed, cores=cores)
+            )
+            for cores in (1, 2)
+        }  # fmt: skip
+        alone = race(there, dict.fromkeys(there, "step"), given.rounds)
+        busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        stack.callback(busy.kill)
+        beside = race(there, dict.fromkeys(there, "step"), given.rounds)
+    return {"2": {"neighbour": {"alone": alone, "beside a busy neighbour": beside}}}
+
+
 def whole() -> dict[str, Start]:
     """limner in float32, where it would compute in bfloat16 by itself."""
     return {"limner --precision fp32": ("limner_dcgan", ("fp32",), "")} if "amx_bf16" in machine()["flags"] else {}
@@ -172,10 +194,10 @@ def data(given: Any) -> dict[str, Any]:
     """Reading pictures: a folder of 200 JPEGs of 640×480 px to 64×64, and packed pictures; images/s on one thread."""
     from PIL import Image
 
-    count, size = 200, 64
+    files, size = 200, 64
     rng = np.random.default_rng(given.seed)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        for i in range(count):
+        for i in range(files):
             # Smooth colours with some grain weigh as much as photographs do.
             coarse = Image.fromarray(rng.integers(256, size=(12, 16, 3), dtype=np.uint8))
             smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), dtype=np.float32)
@@ -184,16 +206,16 @@ def data(given: Any) -> dict[str, Any]:
         jpeg = stack.enter_context(peer("jpeg", folder, size, environment="jpeg"))
         ours = stack.enter_context(peer("limner_data", folder, size))
         rows = {
-            "Pillow in full": (jpeg, "full", count),
-            "Pillow draft": (jpeg, "draft", count),
-            "simplejpeg": (jpeg, "simplejpeg", count),
-            "limner prepare": (ours, "prepare", count),
+            "Pillow in full": (jpeg, "full", files),
+            "Pillow draft": (jpeg, "draft", files),
+            "simplejpeg": (jpeg, "simplejpeg", files),
+            "limner prepare": (ours, "prepare", files),
             "limner packed, 28×28 grey": (ours, "small", BATCH),
             "limner packed, 64×64 colour": (ours, "large", BATCH),
         }
         work = {name: kind for name, (_, kind, _) in rows.items()}
         told = race({name: one for name, (one, _, _) in rows.items()}, work, given.rounds)
-        weight = sum(path.stat().st_size for path in Path(folder).iterdir()) / count / 1e3
+        weight = sum(path.stat().st_size for path in Path(folder).iterdir()) / files / 1e3
     for name, (_, _, pictures) in rows.items():
         told[name]["images_per_second"] = 1e3 * pictures / told[name]["ms"]
     return {"1": {"read": told}, "kb_a_file": weight}
@@ -226,7 +248,7 @@ def start(given: Any) -> dict[str, Any]:
     }
 
 
-SECTIONS = {"dcgan": dcgan, "rgb": rgb, "data": data, "start": start}
+SECTIONS = {"dcgan": dcgan, "rgb": rgb, "neighbour": neighbour, "data": data, "start": start}
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -255,10 +277,22 @@ def text(results: Mapping[str, Any]) -> Iterator[str]:
                 yield from table(kind, int(cores), rows)
 
 
+def count(cores: int) -> str:
+    """So many processors, in words."""
+    return "1 processor" if cores == 1 else f"{cores} processors"
+
+
 def table(kind: str, cores: int, rows: Mapping[str, Any]) -> Iterator[str]:
     """One comparison."""
-    processors = "1 processor" if cores == 1 else f"{cores} processors"
-    if kind == "start":
+    processors = count(cores)
+    if kind == "neighbour":
+        for when, forms in rows.items():
+            yield f"  {'ms a step, ' + when:34}{'wall':>8}  {'least–most':>15}{'CPU':>9}{'× the first':>13}"
+            first = next(iter(forms.values()))["ms"]
+            for name, row in forms.items():
+                spread = f"{row['least']:7.1f}–{row['most']:<7.1f}"
+                yield f"  {name:34}{row['ms']:8.1f}  {spread}{row['cpu_ms']:9.1f}{row['ms'] / first:12.2f}×"
+    elif kind == "start":
         yield f"  {'':28}{'ms':>8}  {'least–most':>15}"
         for name, row in rows.items():
             yield f"  {name:28}{row['ms']:8.0f}  {row['least']:7.0f}–{row['most']:<7.0f}"
