@@ -121,7 +121,7 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert code == 1
         assert err.startswith(f"error: {text} is not a limner model: it looks like text or a web page\nhint: ")
     code, _, err = ran(capsys, f"sample {tmp_path / 'gone.safetensors'}")
-    assert code == 1 and err.startswith(f"error: there is no file {tmp_path / 'gone.safetensors'}\n")
+    assert code == 2 and err.startswith(f"error: there is no file {tmp_path / 'gone.safetensors'}\n")
     code, _, err = ran(capsys, f"sample {run}")
     assert code == 2 and err.startswith(f"error: {run} is a folder with no model.safetensors in it\nhint: ")
     (run / "settings.json").write_text("{}")
@@ -225,7 +225,9 @@ def alone(*arguments: str, code: str = "import limner.__main__ as m, sys; c = m.
 @pytest.mark.parametrize(
     ("line", "code"),
     [("--help", 0), ("list", 0), ("show dcgan", 0), ("train gan --help", 0), ("train gan --widht 3", 2),
-     ("train gan --latent 0", 2), ("sample", 2)],
+     ("train gan --latent 0", 2), ("sample", 2), ("sample nosuch", 2), ("export nosuch", 2), ("ensemble nosuch", 2),
+     ("evaluate nosuch", 2), ("evaluate nosuch.safetensors", 2), ("compare nosuch other", 2),
+     ("train gan --data ./nosuch", 1)],
 )  # fmt: skip
 def test_torch_is_loaded_only_for_work(line: str, code: int) -> None:
     done = alone(*line.split())

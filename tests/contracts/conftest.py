@@ -24,7 +24,7 @@ TINY = {
     "latent": 6,
     "told": 5,
     "average": 0.05,
-    "levels": 3,
+    "levels": 5,
     "style": 4,
     "judges": 2,
     "generators": 2,

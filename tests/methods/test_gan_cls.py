@@ -156,6 +156,38 @@ def test_classes_are_not_for_captions(run):
         list(sample(Sample(model=run, class_=1)))
 
 
+def test_a_walk_stays_with_one_caption(run, monkeypatch):
+    model, told = limner.load(run / "model.safetensors"), []
+    own = type(model.method).draw
+    monkeypatch.setattr(
+        type(model.method),
+        "draw",
+        lambda self, z, label=None, *more: (told.append(label), own(self, z, label, *more))[1],
+    )
+    list(sample(Sample(model=run, interpolate=3, count=4, out=run / "walk.png")))
+    list(sample(Sample(model=run, interpolate=3, count=4, text="a s", out=run / "said.png")))
+    torch.testing.assert_close(told[0], model.method.in_turn(1).expand(4, -1))
+    torch.testing.assert_close(told[1], encoder().embed(["a s"]).expand(4, -1))
+
+
+def test_a_picture_s_noise_is_looked_for_with_a_caption(run, monkeypatch):
+    """Without a text that of the best start, with a text that one and no other."""
+    model = limner.load(run / "model.safetensors")
+    model.generate(1, text="c y").save(run / "own.png")
+    asked, own = [], type(model.method).generate
+    monkeypatch.setattr(
+        type(model.method), "generate", lambda self, z, label=None: (asked.append(label), own(self, z, label))[1]
+    )
+    monkeypatch.setattr("limner.operations.sample._PROJECTION_STEPS", 2)
+    *_, done = sample(Sample(model=run, project=run / "own.png", out=run / "any.png"))
+    assert done.values["label"] is None
+    assert min(float((asked[-1] - example).norm()) for example in model.method.in_turn(64)) < 1e-5
+    asked.clear()
+    list(sample(Sample(model=run, project=run / "own.png", text="c y", out=run / "both.png")))
+    wanted = encoder().embed(["c y"])
+    assert all(torch.allclose(label, wanted.expand_as(label), atol=1e-6) for label in asked)
+
+
 def test_it_is_evaluated_with_the_captions_of_the_data(run, monkeypatch):
     from limner.methods.gan_cls import GANCLS
 

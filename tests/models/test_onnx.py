@@ -15,6 +15,7 @@ import limner
 from limner.core.config import TrainingConfig
 from limner.core.errors import LimnerError, UsageError
 from limner.core.signal import Signal
+from limner.models.ensemble import Ensemble, EnsembleConfig, Member
 from limner.models.model import Model, build
 from limner.models.onnx import largest_difference, moved, through, to_onnx
 from limner.models.runtimes import start
@@ -182,3 +183,11 @@ def test_a_moved_model_generates_the_same(runtime):
     own, other = (m.generate(300, seed=4).array.astype(int) for m in (model(method), there))
     assert other.shape == (300, 1, 28, 28) and np.abs(own - other).max() <= 1
     assert own.std() > 0
+
+
+def test_an_ensemble_is_refused():
+    config = EnsembleConfig(members=tuple(Member(method="gan", config={}, sha256="", weight=0.5) for _ in range(2)))
+    signal = Signal(channels=1, size=(2, 2))
+    joined = Ensemble(config, signal, [build("gan", {"width": 4, "latent": 2}, signal) for _ in range(2)])
+    with pytest.raises(UsageError, match="is an ensemble, in which each sample's noise picks who makes it"):
+        to_onnx(model(joined))

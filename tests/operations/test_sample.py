@@ -62,6 +62,18 @@ def test_a_walk_is_a_strip_and_an_animation(run, tmp_path):
         assert film.n_frames == 5 + 3
 
 
+@pytest.mark.parametrize(("method", "more"), [("edm", {"levels": 2}), ("ddpm", {"levels": 2}), ("ddgan", {})])
+def test_the_noise_of_diffusion_has_one_size(method, more, tmp_path):
+    for _ in limner.train(method, data="digits", steps=1, batch=4, width=8, threads=1, out=tmp_path / "a", **more):
+        pass
+    for choices in ({}, {"interpolate": 2}):
+        with pytest.raises(UsageError, match=f"is a {method} model, which begins with noise of one size"):
+            made(model=tmp_path / "a", count=2, truncation=0.7, **choices)
+    with pytest.raises(UsageError, match="leave out --truncation"):
+        limner.load(tmp_path / "a" / "model.safetensors").generate(1, truncation=0.7)
+    made(model=tmp_path / "a", count=1)
+
+
 def test_what_stands_there_is_not_overwritten(run, tmp_path):
     (tmp_path / "a.png").write_bytes(b"mine")
     with pytest.raises(UsageError, match="exists already"):

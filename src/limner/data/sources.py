@@ -123,13 +123,22 @@ def _opened(source: str, choices: Choices) -> Generator[Event, None, _Opened]:
 # --- what a source is -------------------------------------------------------------------------------------------------
 
 
+def refuse_unknown(source: str) -> None:
+    """Ask whether a source is there, without opening it.
+
+    raises UsageError, DataError   if it is neither a built-in name nor a path
+    """
+    path = Path(source).expanduser()
+    if source not in BUILT_IN and not path.exists():
+        raise _missing(source, path)
+
+
 def _resolve(source: str) -> BuiltIn | Collection | Path:
     """A built-in set, a folder or archive of pictures, or the path of a pack."""
+    refuse_unknown(source)
     if source in BUILT_IN:
         return BUILT_IN[source]
     path = Path(source).expanduser()
-    if not path.exists():
-        raise _missing(source, path)
     if path.is_dir() and (is_pack(path) or any(is_pack(path / part) for part in ("train", "test"))):
         return path
     return open_collection(path, source)

@@ -73,6 +73,7 @@ class DDGAN(Generate):
     """Denoising diffusion GAN."""
 
     paired = True
+    truncates = False
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
@@ -119,7 +120,7 @@ class DDGAN(Generate):
         pictures = pictures.unflatten(2, self.signal.shape)
         x = pictures[:, 0] * (1 + self.levels[-1] ** 2).sqrt()
         for number, time in enumerate(reversed(range(self.times))):
-            times = torch.full((len(x),), time, device=x.device)
+            times = torch.full((x.shape[0],), time, device=x.device)
             low, high = self.wide(times), self.wide(times + 1)
             clean = self.generator(scaled(x, high), times, own[:, number])
             # The last step goes to level 0, where the posterior is the picture and takes no noise.

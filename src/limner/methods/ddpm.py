@@ -57,6 +57,7 @@ class DDPM(Generate):
     """Diffusion with a network that tells the noise."""
 
     averaged = ("denoiser",)
+    truncates = False
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)

@@ -56,6 +56,7 @@ class EDM(Generate):
     """Diffusion with a preconditioned denoiser."""
 
     averaged = ("denoiser",)
+    truncates = False
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)

@@ -92,6 +92,8 @@ class Ensemble(Generate):
         self.wide = max(member.latent for member in members)
         self.latent = _PICK + self.tries * (_PICK + self.wide)
         self.conditional = any(member.conditional for member in members)
+        self.passes = self.tries * max(member.passes for member in members)
+        self.truncates = all(member.truncates for member in members)
 
     def step(self, batch: Any) -> Any:
         """An ensemble does not train; its members did."""

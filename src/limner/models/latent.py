@@ -10,7 +10,7 @@ from limner.core.random import normal
 from limner.features.network import Features
 from limner.tasks.generate import Generate
 
-_TRIES = 500
+_TRIES, _FEWEST = 500, 16
 _RATE = 0.05
 
 
@@ -19,7 +19,7 @@ class Found:
     """The nearest sample so far.
 
     z         (latent,)
-    label     (1,) its class, where the method makes classes
+    label     (1,) its class, where the method makes classes; (1, text) its caption, where it makes captions
     sample    (C, H, W)
     pixels    root of the mean squared difference, of a range of 2
     features  the same of the features' unit vectors; 0 where nothing looks
@@ -43,7 +43,7 @@ def nearest(
     method   in evaluation mode
     picture  (C, H, W) in [-1, 1]
     eye      looks at both; None for pixels alone
-    label    (1,)  the class to stay in; the best start's where it is not given
+    label    (1,) or (1, text)  the class or caption to stay with; the best start's where it is not given
     yields   the nearest so far, after the start and after each step
     """
     target = picture[None].to(method.device)
@@ -56,11 +56,10 @@ def nearest(
             by_features = (_unit(eye(made)) - seen).square().sum(1)
         return (made - target).square().flatten(1).mean(1), by_features
 
-    noise = normal(seed, _TRIES, method.latent, "project")
-    if label is None and method.conditional:
-        label = torch.arange(_TRIES) % method.signal.classes
-    elif label is not None:
-        label = label.expand(_TRIES)
+    # A method that passes often through its network would look for minutes before it begins.
+    tries = max(_FEWEST, _TRIES // method.passes)
+    noise = normal(seed, tries, method.latent, "project")
+    label = method.in_turn(tries) if label is None else label.expand(tries, *label.shape[1:])
     with torch.no_grad():
         apart = sum(distances(method.draw(noise, label).to(target.device)))
     assert isinstance(apart, Tensor)

@@ -24,8 +24,6 @@ from limner.tasks.generate import Captioned, Generate
 KIND = "model"
 _HEADER = {"method": str, "config": dict, "signal": dict, "data": dict, "training": dict, "card": str, "sha256": str}
 """What stands in a model's header."""
-_REGISTERED = 4
-"""How often a weight may be registered while a network is built: reparametrisations take it out and put parts in."""
 
 Draw = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 """Noise (N, latent), and labels (N,) or None, to samples (N, C, *size) on the CPU; see `Generate.draw`."""
@@ -69,17 +67,28 @@ class Model:
         label       the class to make, by number or name, for models that learned classes; each in turn if not given
         text        what to make, for models that learned captions
         truncation  scales the noise: below 1 gives more typical and less varied pictures
-        raises      UsageError   if this model does not generate, or has no such class, or reads no text
+        raises      UsageError   if this model does not generate, or has no such class, or reads no text, or its noise
+                                 is no measure of how typical a picture is
                     DataError    if the text's encoder can't be fetched
         """
-        z = self.noise(count, seed) * truncation
+        z = self.noise(count, seed, truncation)
         recipe: dict[str, Any] = {"seed": seed, "count": count, "truncation": truncation}
         recipe |= {name: value for name, value in (("label", label), ("text", text)) if value is not None}
         return self.decode(z, self.labels(count, label, text), recipe)
 
-    def noise(self, count: int, seed: int) -> torch.Tensor:
-        """The (count, latent) noise of a seed; the first rows do not depend on the count."""
-        return normal(seed, count, self._generating().latent, "sample")
+    def noise(self, count: int, seed: int, truncation: float = 1.0) -> torch.Tensor:
+        """The (count, latent) noise of a seed times a factor; the first rows do not depend on the count.
+
+        raises UsageError   if this model does not generate, or its noise may not be scaled
+        """
+        method = self._generating()
+        if truncation != 1 and not method.truncates:
+            raise UsageError(
+                f"{self.path} is a {self.name} model, which begins with noise of one size and takes it away; there is "
+                "nothing to truncate",
+                "leave out --truncation",
+            )
+        return normal(seed, count, method.latent, "sample") * truncation
 
     def labels(self, count: int, label: int | str | None = None, text: str | None = None) -> torch.Tensor | None:
         """What to make: (count,) classes, or (count, 384) vectors of a text.
@@ -215,7 +224,7 @@ def _try_on(header: Mapping[str, Any], signal: Signal, tensors: Mapping[str, tor
     def limit(*_: object) -> None:
         nonlocal count
         count += threading.get_ident() == here
-        if count > _REGISTERED * len(tensors):
+        if count > len(tensors):
             raise ModelError(f"{path} does not fit its own settings: they ask for more weights than it has")
 
     hook = register_module_parameter_registration_hook(limit)

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from limner.core import __version__
 from limner.core.errors import LimnerError, UsageError, missing_extra
 from limner.core.random import normal
+from limner.models.ensemble import Ensemble
 from limner.models.model import Draw, Model
 from limner.models.runtimes import Run, Runtime, start
 from limner.nn.conv import plain
@@ -25,6 +25,8 @@ TOLERANCE = 1e-4
 """How far a value in [-1, 1] may be from PyTorch's; a step of a picture's 256 is 78 times as large."""
 BATCHES = (1, 2, 5, 16)
 """Batch sizes that are compared: a graph that was traced with one must hold for all."""
+_PASSES = 4
+"""Passes through the network that a graph holds one after the other."""
 _TOGETHER = 250
 """Samples that a graph makes at a time."""
 _LARGEST = 2_000_000_000  # bytes of weights; a protocol buffer ends at 2 GiB
@@ -58,16 +60,16 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
         from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     except ImportError:
         raise missing_extra("ONNX with onnxscript", "export") from None
-    method = _unparametrized(_generating(model))
+    method = _generating(model)
     if sum(tensor.nbytes for tensor in method.state_dict().values()) > _LARGEST:
         raise LimnerError(f"{model.path} has more than 2 GB of weights, which no single ONNX file can hold")
     names = ["z", "label"] if method.conditional else ["z"]
-    example = (torch.zeros(2, method.latent), method.in_turn(2))[: len(names)]
+    example = [one.to(method.device) for one in (torch.zeros(2, method.latent), method.in_turn(2)) if one is not None]
     try:
         with plain(), torch.no_grad(), _quiet():
             program = torch.onnx.export(
                 _Verb(method).eval(),
-                example,
+                tuple(example),
                 dynamo=True,
                 verbose=False,
                 opset_version=opset,
@@ -134,10 +136,15 @@ def moved(model: Model, runtime: Runtime, opset: int = OPSET) -> tuple[Model, fl
 
 
 def _generating(model: Model) -> Generate:
-    if isinstance(model.method, Generate) and model.method.passes > 1:
+    if isinstance(model.method, Ensemble):
+        raise UsageError(
+            f"{model.path} is an ensemble, in which each sample's noise picks who makes it; a graph would ask them all",
+            "export its members, or sample it with limner sample, without --backend",
+        )
+    if isinstance(model.method, Generate) and model.method.passes > _PASSES:
         raise UsageError(
             f"{model.path} is a {model.name} model, which passes {model.method.passes} times through its network for "
-            "each sample; only one pass is exported as a graph",
+            f"each sample; a graph would hold them all, and up to {_PASSES} are exported",
             "sample it with limner sample, without --backend",
         )
     if not isinstance(model.method, Generate):
@@ -145,19 +152,6 @@ def _generating(model: Model) -> Generate:
             f"{model.path} is a {model.name} model, and only those that make pictures of noise are exported"
         )
     return model.method
-
-
-def _unparametrized(method: Generate) -> Generate:
-    """A copy whose weights are plain ones, as they are in evaluation mode."""
-    # Built anew: a deep copy shares the class that a parametrization made, and removing it would break the original.
-    with torch.random.fork_rng(devices=[]):
-        copy = type(method)(method.config, method.signal)
-    copy.load_state_dict(method.state_dict())
-    copy.eval()
-    for layer in list(copy.modules()):
-        for name in list(getattr(layer, "parametrizations", ())):
-            parametrize.remove_parametrizations(layer, name)
-    return copy
 
 
 def _facts(model: Model) -> dict[str, str]:

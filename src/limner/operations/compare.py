@@ -41,6 +41,10 @@ def compare(request: Compare) -> Iterator[Event]:
     raises UsageError   if one of them is no run, or the page exists
     """
     refuse_existing(request.out, request.force)
+    for folder in request.runs:
+        if not any((folder / name).is_file() for name in ("settings.json", "model.safetensors")):
+            there = "is not a run: it has no settings.json" if folder.exists() else "is not there"
+            raise UsageError(f"{folder} {there}", "give the folders that training wrote to")
     from limner.reports.comparison import comparable, comparison_page, differing, figure_rows, training_rows
     from limner.reports.words import plain
 
@@ -87,10 +91,7 @@ def _names(folders: tuple[Path, ...]) -> list[str]:
 
 
 def _run(folder: Path, name: str) -> Run:
-    """What the folder of a run, or of a model that was made without one, tells.
-
-    raises UsageError   if it is neither
-    """
+    """What the folder of a run, or of a model that was made without one, tells."""
     from limner.core.tensorfile import read_header
     from limner.operations.train import Train, read_config
     from limner.reports.comparison import Run
@@ -102,9 +103,6 @@ def _run(folder: Path, name: str) -> Run:
         header = read_header(model, "model")
         chosen = flat({"method": header["method"], **_told(header["config"])})
         return Run(name, str(folder), chosen, [], header["training"], _report(folder / _REPORT), b"")
-    if not (folder / "settings.json").is_file():
-        there = "is not a run: it has no settings.json" if folder.exists() else "is not there"
-        raise UsageError(f"{folder} {there}", "give the folders that training wrote to")
     stored = read_config(folder)
     log = read_log(folder / "log.jsonl")
     method = str(stored.pop("method", ""))

@@ -62,6 +62,11 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     """
     out = request.out if request.out.suffix == ".safetensors" else request.out / "model.safetensors"
     refuse_existing(out, request.force)
+    from limner.operations.sample import model_file
+
+    for path in request.models:
+        # Known before torch is loaded, which takes seconds.
+        model_file(path)
     from limner.metrics.mixture import MOST
     from limner.models import ensemble as built
     from limner.models.model import save_model

@@ -91,9 +91,13 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
 
     raises UsageError, DataError, ModelError, LimnerError
     """
-    from limner.reports.subject import model_subject, pictures_subject
+    from limner.data.sources import refuse_unknown
 
     first, second = request.what[0], request.what[1] if len(request.what) == 2 else None
+    for source in (second, request.data, *([] if _is_model(first) else [first])):
+        if source is not None:
+            # Known before torch is loaded, which takes seconds.
+            refuse_unknown(source)
     if set(request.metrics) & _PAIRED:
         yield from _pairs(request)
         return
@@ -101,6 +105,8 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
         path = model_file(Path(first))
         out = request.out or path.parent / "evaluation"
         refuse_existing(out, request.force)
+        from limner.reports.subject import model_subject
+
         subject, data, held_out = yield from model_subject(path, request.data, request.device)
     else:
         against = second or request.data
@@ -113,6 +119,8 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
             raise UsageError("two sets of pictures need no --data", "leave it out")
         out = request.out or Path("evaluation")
         refuse_existing(out, request.force)
+        from limner.reports.subject import pictures_subject
+
         subject, data, held_out = yield from pictures_subject(first, against, request.size, whole=second is not None)
     yield from _Evaluation(request, subject, data, held_out, out).run()
 

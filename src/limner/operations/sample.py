@@ -61,6 +61,8 @@ _TELL_EVERY = 0.2
 def model_file(path: Path) -> Path:
     """The model file that a person means: the file itself, or the one in a run folder."""
     inside = path / "model.safetensors"
+    if not path.exists():
+        raise UsageError(f"there is no file {path}", "a run ends with RUN/model.safetensors")
     if not path.is_dir() or inside.is_file():
         return inside if path.is_dir() else path
     if (path / "settings.json").is_file():
@@ -105,7 +107,7 @@ def sample(request: Sample) -> Iterator[Event]:
         return
     began = time.perf_counter()
     made = []
-    noise = model.noise(request.count, request.seed) * request.truncation
+    noise = model.noise(request.count, request.seed, request.truncation)
     recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation, **_by(request)}
     recipe |= {} if request.class_ is None else {"label": request.class_}
     recipe |= {} if request.text is None else {"text": request.text}
@@ -158,16 +160,19 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
 
     from limner.data.images import save_animation
     from limner.models.pictures import between
+    from limner.tasks.generate import Generate
 
     assert request.interpolate is not None
     count = max(2, request.count)
-    a, b = model.noise(1, request.seed)[0], model.noise(1, request.interpolate)[0]
-    path = between(a, b, count) * request.truncation
+    a, b = (model.noise(1, seed, request.truncation)[0] for seed in (request.seed, request.interpolate))
     recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_by(request)}
     recipe |= {} if request.text is None else {"text": request.text}
-    # A walk stays within one class: the first, if none is given.
-    label = "0" if request.class_ is None and model.labels(1) is not None else request.class_
-    pictures = model.decode(path, model.labels(count, label, request.text), recipe)
+    labels = model.labels(count, request.class_, request.text)
+    if request.class_ is None and request.text is None and isinstance(model.method, Generate):
+        # A walk stays with one class or caption: the first, if none is given.
+        first = model.method.in_turn(1)
+        labels = None if first is None else first.expand(count, *first.shape[1:])
+    pictures = model.decode(between(a, b, count), labels, recipe)
     strip, film = (out, out.with_suffix(".gif")) if out.suffix else (out / "strip.png", out / "walk.gif")
     if request.out is not None:
         refuse_existing(film, request.force)
@@ -201,7 +206,9 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
         name = suited(Manifest.model_validate(model.header["data"]))
         yield from features.fetch(name)
         eye = features.load(name).to(method.device)
-    labels = None if request.class_ is None else model.labels(1, request.class_)
+    anything = request.class_ is None and request.text is None
+    labels = None if anything else model.labels(1, request.class_, request.text)
+    yield Note("looking among random samples for the one to begin with")
     began, told = time.perf_counter(), 0.0
     looking = nearest(method.eval(), target, eye, steps=_PROJECTION_STEPS, seed=request.seed, label=labels)
     for step, nearer in enumerate(looking):
@@ -217,7 +224,7 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
     yield Saved("picture and nearest sample", both)
     seen = "" if eye is None else f", their {eye.name} features by {found.features:.3f} of at most 2"
     yield Note(f"the nearest sample's pixels differ by {found.pixels / 2:.3f} of the range from black to white{seen}")
-    label = None if found.label is None else int(found.label)
+    label = None if found.label is None or found.label.dim() > 1 else int(found.label)
     yield Finished("sample", {"out": str(both), "pixel_distance": found.pixels, "feature_distance": found.features,
                               "features": None if eye is None else eye.name, "label": label,
                               "latent": found.z.tolist(), "model": model.sha256})  # fmt: skip

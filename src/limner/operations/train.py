@@ -129,6 +129,10 @@ def train(
         raise UsageError("several processes need to know the run folder", "give --out")
     if request.out is not None and request.resume is None:
         refuse_existing(request.out, request.force)
+    from limner.data.sources import refuse_unknown
+
+    # Known before torch is loaded, which takes seconds.
+    refuse_unknown(request.data)
     yield from _train(method, request, config, named)
 
 

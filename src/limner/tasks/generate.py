@@ -18,6 +18,7 @@ class Generate(Method):
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
     odds         whether what `judge` says are log-odds of being real, as a cross-entropy teaches
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
+    truncates    whether shorter noise makes more typical samples; not where the noise is what a sample begins as
     """
 
     conditional: bool = False
@@ -25,6 +26,7 @@ class Generate(Method):
     odds: ClassVar[bool] = True
     latent: int
     passes: int = 1
+    truncates: bool = True
 
     @abstractmethod
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
