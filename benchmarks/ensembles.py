@@ -2,8 +2,9 @@
 
 python benchmarks/ensembles.py
 
-Four networks stand beside one of twice the width, all trained for as many steps. The page says how many weights each
-side has and how long it trained, since neither is quite equal. It can be stopped and started again at any time; fewer
+Four networks stand beside two larger ones, all trained for as many steps: one of twice the width, which multiplies
+about as often in a step as the four do, and one with as many weights as the four. The page says how many weights each
+side has and how long it trained. It can be stopped and started again at any time; fewer
 steps than 20,000 make a lite table.
 """
 
@@ -11,17 +12,18 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import limner
 from limner.core.files import write
 from limner.reports.words import measured
-from limner.training.loop import machine
+from machine import where
 from runs import RESULTS, command, evaluated, tell, trained
 
 STEPS, WIDTH, MEMBERS, SAMPLES = 20_000, 16, 4, 10_000
+BIG = {2 * WIDTH: "about as many multiplications", 47: "as many weights"}
+"""Widths of the larger networks, and in what each has the four's budget."""
 FIGURES = ("FD-digits", "IS-digits", "precision", "recall", "coverage")
 JOINED: dict[str, dict[str, Any]] = {
     "joined": {}, "joined, weights fitted by kernel distance": {"weights": "kid"},
@@ -53,16 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trained(chosen.runs / f"small-{chosen.steps}-{seed}", "dcgan", width=WIDTH, seed=seed, **common)
         for seed in range(1, MEMBERS + 1)
     ]
-    big = trained(chosen.runs / f"big-{chosen.steps}", "dcgan", width=2 * WIDTH, seed=1, **common)
+    big = [
+        trained(chosen.runs / f"big-{width}-{chosen.steps}", "dcgan", width=width, seed=1, **common) for width in BIG
+    ]
     rows = [[{row["name"]: row for row in evaluated(model, **asked)["figures"]} for model in small]]
     for name, options in JOINED.items():
         place = chosen.runs / f"{name.replace(' ', '-').replace(',', '')}-{chosen.steps}"
         if not (place / "model.safetensors").is_file():
             tell(limner.ensemble(*small, out=place, **options))
         rows.append([{row["name"]: row for row in evaluated(place / "model.safetensors", **asked)["figures"]}])
-    rows.append([{row["name"]: row for row in evaluated(big, **asked)["figures"]}])
+    rows += [[{row["name"]: row for row in evaluated(model, **asked)["figures"]}] for model in big]
     titles = [f"one of width {WIDTH} (mean of {MEMBERS} seeds)", *(f"{MEMBERS} of them, {name}" for name in JOINED),
-              f"one of width {2 * WIDTH}"]  # fmt: skip
+              *(f"one of width {width}, {equal}" for width, equal in BIG.items())]  # fmt: skip
     lines = ["# One big network or several small ones: DCGAN on MNIST", ""]
     lite = chosen.steps < STEPS
     if lite:
@@ -78,15 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     lines.append(f"| real data | {' | '.join(measured(rows[0][0][name]['real']) for name in FIGURES)} |")
-    took = [limner.load(model).header["training"]["seconds"] for model in (*small, big)]
-    here = limner.load(big).header["training"]
+    took = [limner.load(model).header["training"]["seconds"] for model in (*small, *big)]
+    here = limner.load(big[0]).header["training"]
     lines += [
-        "", f"- {MEMBERS} × {weights(small[0]):,} weights, {sum(took[:-1]):,.0f} s of training in all; "
-        f"{weights(big):,} weights, {took[-1]:,.0f} s",
-        f"- {SAMPLES:,} samples, sampling seed 0; training seeds 1 to {MEMBERS}, 1 for the big one; ± is the standard "
+        "", f"- {MEMBERS} × {weights(small[0]):,} weights, {sum(took[:MEMBERS]):,.0f} s of training in all",
+        *(f"- width {width}: {weights(model):,} weights, {seconds:,.0f} s"
+          for width, model, seconds in zip(BIG, big, took[MEMBERS:], strict=True)),
+        f"- {SAMPLES:,} samples, sampling seed 0; training seeds 1 to {MEMBERS}, 1 for the big ones; ± is the standard "
         "deviation over training seeds in the first row, a 95 % range in the others (of IS the standard deviation)",
-        f"- {here['precision']}, {machine()['system']}, torch {here['machine']['torch']}, {chosen.threads} threads; "
-        f"{datetime.now(UTC):%Y-%m-%d}; `{command('ensembles', arguments)}`",
+        f"- {where(here['precision'], f'{chosen.threads} threads', when='at the end')}; "
+        f"`{command('ensembles', arguments)}`",
     ]  # fmt: skip
     path = chosen.out / f"ensembles{'-lite' if lite else ''}.md"
     write(path, "\n".join(lines) + "\n")

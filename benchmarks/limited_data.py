@@ -11,7 +11,6 @@ row is MNIST's test part.
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from limner.core.files import write
 from limner.data.cache import finish
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
+from machine import where
 from runs import RESULTS, command, evaluated, table, trained
 
 STEPS, SEEDS, SAMPLES, TRAINING, UNSEEN = 10_000, (1, 2, 3), 5_000, 200, 1_000
@@ -93,8 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"- {chosen.steps:,} steps of 64, width {chosen.width}, training seeds {chosen.seeds}; mean ± standard "
         f"deviation over them; {chosen.samples:,} samples, sampling seed 0",
         f"- ada watches {UNSEEN:,} digits that no other row has, without learning from them; unseen ones are others",
-        f"- {datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, {chosen.threads} threads; "
-        f"`{command('limited_data', arguments)}`",
+        f"- {where(f'{chosen.threads} threads', when='at the end')}; `{command('limited_data', arguments)}`",
     ]
     path = chosen.out / f"limited_data{'-lite' if lite else ''}.md"
     write(path, "\n".join(lines) + "\n")

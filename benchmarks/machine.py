@@ -28,12 +28,15 @@ def busyness() -> tuple[float, float]:
     return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK") - own, time.monotonic()
 
 
-def where(*more: str) -> str:
-    """One line: the day, the processor, its system and versions, what is added, and the load average now."""
+def where(*more: str, when: str = "before") -> str:
+    """One line: the day, the processor, its system and versions, what is added, and the load average now.
+
+    when   what moment this is
+    """
     m = machine()
     return ", ".join([
         time.strftime("%Y-%m-%d"), f"{m['cpu']} ({m['flags']})", f"{m['cores']} cores", m["system"],
-        f"Python {m['python']}", f"torch {version('torch')}", *more, f"load average {os.getloadavg()[0]:.2f} before",
+        f"Python {m['python']}", f"torch {version('torch')}", *more, f"load average {os.getloadavg()[0]:.2f} {when}",
     ])  # fmt: skip
 
 

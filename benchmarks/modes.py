@@ -12,7 +12,6 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 
 import limner
 from limner.core.files import write
-from limner.training.loop import machine
+from machine import where
 from runs import RESULTS, command, evaluated, tell, trained
 
 ADAM = {"lr": 1e-4, "beta1": 0.8}
@@ -122,7 +121,9 @@ TABLES = {
 }  # fmt: skip
 
 
-def written(name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], steps: int, called: str) -> str:
+def written(
+    name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], steps: int, threads: str, called: str
+) -> str:
     """The table as Markdown: mean ± standard error over seeds, what was published, and real data."""
     lite = steps < table.steps
     lines = [f"# Modes: {name}", ""]
@@ -155,11 +156,10 @@ def written(name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], 
     lines.append(
         f"| real data | {' | '.join(f'{real[figure]:.4g}' for figure in table.figures)} | | {' | ' * len(titles)}"
     )
-    here = machine()
     lines += [
         "", f"- {table.samples:,} samples; mean ± standard error over training seeds from 1", 
         *([f"- published: {table.source}"] if table.source else []),
-        f"- {here['cores']} threads, {here['system']}, torch {here['torch']}; {datetime.now(UTC):%Y-%m-%d}; `{called}`",
+        f"- {where(threads, when='at the end')}; `{called}`",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -178,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = TABLES[chosen.table]
     steps = chosen.steps or table.steps
     torch.set_num_threads(chosen.threads)
+    threads = f"{chosen.threads} thread{'s' * (chosen.threads > 1)}"
     found: dict[str, list[dict[str, Any]]] = {}
     models: dict[str, list[Path]] = {}
     metrics = ["classes"] if table.figures is _STACKED else []
@@ -194,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )  # fmt: skip
             models.setdefault(row, []).append(model)
             found.setdefault(row, []).append(evaluated(model, data=table.data, samples=table.samples, metrics=metrics))
-            write(chosen.out / name, written(chosen.table, table, found, steps, command("modes", arguments)))
+            write(chosen.out / name, written(chosen.table, table, found, steps, threads, command("modes", arguments)))
     for row in (next(iter(table.rows)), RELATIVISTIC):
         members = models.get(row, [])
         if len(members) > 1:
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tell(limner.ensemble(*members, out=place))
             joined = evaluated(place / "model.safetensors", data=table.data, samples=table.samples, metrics=metrics)
             found[f"{len(members)} × {row}, as one (ensemble)"] = [joined]
-            write(chosen.out / name, written(chosen.table, table, found, steps, command("modes", arguments)))
+            write(chosen.out / name, written(chosen.table, table, found, steps, threads, command("modes", arguments)))
     print((chosen.out / name).read_text(encoding="utf-8"))
     return 0
 

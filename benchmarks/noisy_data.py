@@ -9,7 +9,6 @@ against the clean digits.
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from limner.data.images import grid, to_image
 from limner.data.pack import building, is_pack, write_pack
 from limner.data.sources import open_data
 from limner.nn.measure import measurement
+from machine import where
 from runs import RESULTS, command, evaluated, table, trained
 
 MEASURE = "block-pixels:0.5"
@@ -99,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"- {chosen.steps:,} steps of 64, width {chosen.width}, training seeds {chosen.seeds} (mean ± standard "
         "deviation), 5,000 samples, sampling seed 0",
         *(f"- {note}" for note in report["notes"] if note.startswith("real row")),
-        f"- {datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, {chosen.threads} threads; "
-        f"`{command('noisy_data', arguments)}`",
+        f"- {where(f'{chosen.threads} threads', when='at the end')}; `{command('noisy_data', arguments)}`",
     ]
     path = chosen.out / f"noisy_data_{chosen.data}.md"
     write(path, "\n".join(lines) + "\n")

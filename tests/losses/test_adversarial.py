@@ -7,7 +7,7 @@ import torch
 
 from limner.core.signal import Signal
 from limner.losses import adversarial as a
-from limner.losses.penalties import between, unit_slope, zero_centred
+from limner.losses.penalties import between, share, unit_slope, zero_centred
 from limner.nn.conv import plain
 from limner.nn.discriminators import discriminator
 
@@ -84,3 +84,11 @@ def test_penalties_reach_the_weights_of_a_quick_convolution(penalty):
     for grad, other in zip(grads, same, strict=True):
         if grad is not None:
             torch.testing.assert_close(grad, other)
+
+
+def test_the_penalty_s_share_is_of_sizes_and_has_no_gradient():
+    """Penalties of 1 and 5 beside losses of -2 and 4: 3 of 3 + 3."""
+    penalty = torch.tensor([1.0, 5.0], requires_grad=True)
+    part = share(penalty, torch.tensor([-2.0, 4.0]))
+    assert float(part) == pytest.approx(0.5) and not part.requires_grad
+    assert float(share(torch.zeros(2), torch.ones(2))) == 0

@@ -418,6 +418,19 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
     assert torch.equal(torch.get_rng_state(), before[0])
 
 
+def test_in_bfloat16_on_two_threads_a_run_is_repeated_and_resumed_bit_for_bit(tmp_path):
+    choices = {"data": "digits", "variant": "mnist", "width": 16, "latent": 8, "batch": 32, "steps": 8,
+               "checkpoint_every": 4, "deterministic": True, "threads": 2, "precision": "bf16"}  # fmt: skip
+    for name in "ab":
+        run(tmp_path / name, method="dcgan", **choices)
+    whole = weights(tmp_path / "a")
+    assert same(whole, weights(tmp_path / "b"))
+    (tmp_path / "b" / "checkpoints" / "step-00000008.safetensors").unlink()
+    (tmp_path / "b" / "model.safetensors").unlink()
+    list(limner.train(resume=tmp_path / "b"))
+    assert same(whole, weights(tmp_path / "b"))
+
+
 def test_a_run_explains_itself(tmp_path):
     events = run(tmp_path / "a", steps=40, data="digits", batch=100, checkpoint_every=20, latent=8)
     names = {str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file()}

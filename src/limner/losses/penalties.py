@@ -38,6 +38,17 @@ def unit_slope(score: Tensor, x: Tensor) -> Tensor:
     return ((zero_centred(score, x) + _TINY).sqrt() - 1).square()
 
 
+def share(penalty: Tensor, loss: Tensor) -> Tensor:
+    """How much of what the discriminator minimises is penalty, from 0 to 1: worth logging, and without a gradient.
+
+    penalty  (N,)  weighted
+    loss     (N,)  the rest, of any sign
+    returns  ()
+    """
+    weight = penalty.detach().float().mean()
+    return weight / (weight + loss.detach().float().abs().mean() + _TINY)
+
+
 def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """A point on the straight line from each fake to a real sample, ready for a penalty.
 

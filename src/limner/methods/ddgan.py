@@ -31,7 +31,7 @@ from limner.core.signal import Signal
 from limner.diffusion.levels import exponential_schedule, sigmas
 from limner.diffusion.samplers import posterior
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
-from limner.losses.penalties import zero_centred
+from limner.losses.penalties import share, zero_centred
 from limner.nn.conv import Conv2d
 from limner.nn.unet import positions, sized_unet
 from limner.tasks.generate import Generate
@@ -95,7 +95,9 @@ class DDGAN(Generate):
         on_fake = self.discriminator(fake.detach(), after, time)
         loss, values = cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake)
         if penalised:
-            loss = loss + self.penalty / 2 * zero_centred(on_real, before)
+            weighed = self.penalty / 2 * zero_centred(on_real, before)
+            values |= {"penalty_share": share(weighed, loss)}
+            loss = loss + weighed
         yield Turn("discriminator", loss, values)
         _, after, time = self.pair(batch["x"])
         yield Turn("generator", non_saturating_generator(self.discriminator(self.guess(after, time), after, time)))

@@ -30,7 +30,7 @@ from limner.core.config import WIDTHS, Adam, AdversarialConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import relativistic, scores
-from limner.losses.penalties import zero_centred
+from limner.losses.penalties import share, zero_centred
 from limner.nn.discriminators import discriminator
 from limner.nn.generators import generator
 from limner.nn.generators import halved as sizes_of
@@ -103,8 +103,9 @@ class R3GAN(Generate):
         loss, values = relativistic(on_real, on_fake), scores(on_real, on_fake)
         if self.moment.step % self.choices.lazy == 0:
             r1, r2 = zero_centred(on_real, real), zero_centred(on_fake, fake)
-            loss = loss + self.choices.lazy * self.gamma / 2 * (r1 + r2)
-            values |= {"r1": r1, "r2": r2}
+            weighed = self.choices.lazy * self.gamma / 2 * (r1 + r2)
+            values |= {"r1": r1, "r2": r2, "penalty_share": share(weighed, loss)}
+            loss = loss + weighed
         yield Turn("discriminator", loss, values)
 
         real, label = second["x"], second.get("label")

@@ -23,7 +23,7 @@ from limner.core.config import Adam, NetworksConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import hinge_generator, scores, wasserstein_critic
-from limner.losses.penalties import between, unit_slope
+from limner.losses.penalties import between, share, unit_slope
 from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
@@ -61,8 +61,9 @@ class WGANGP(Generate):
             # Φ of a normal number is uniform between 0 and 1.
             middle = between(real, fake, ndtr(self.noise(len(real))))
             penalty = unit_slope(self.discriminator(middle, label), middle)
-            values = {**scores(on_real, on_fake), "penalty": penalty}
-            yield Turn("discriminator", wasserstein_critic(on_real, on_fake) + self.weight * penalty, values)
+            loss, weighed = wasserstein_critic(on_real, on_fake), self.weight * penalty
+            values = {**scores(on_real, on_fake), "penalty": penalty, "penalty_share": share(weighed, loss)}
+            yield Turn("discriminator", loss + weighed, values)
         fake = self.generate(self.noise(len(real), self.latent), label)
         yield Turn("generator", hinge_generator(self.discriminator(fake, label)))
 
