@@ -121,3 +121,16 @@ def test_all_schedules_are_one_cosine(progress, left):
     group = learner.optimisers["generator"].param_groups[0]
     assert group["lr"] == pytest.approx(5e-5 + 15e-5 * left)
     assert group["betas"] == pytest.approx((0.0, 0.99 - 0.09 * left))
+
+
+def test_points_get_the_networks_for_points_and_pictures_residual_blocks():
+    assert build("r3gan", {}, Signal(channels=2)).config.network == "mixture"
+    assert build("r3gan", SMALL, Signal(channels=1, size=(8, 8))).config.network == "residual"
+
+
+def test_the_paper_variant_is_the_cifar_preset_and_a_person_s_choices_win():
+    """Table of the authors' CIFAR-10 preset: batch 512, half-life of 5 million images, γ .05 to .005, no fold."""
+    chosen = Config(variant="paper").settle(Signal(channels=3, size=(32, 32)))
+    assert (chosen.width, chosen.fold, chosen.batch, chosen.average) == (768, False, 512, 5000)
+    assert (chosen.gamma, chosen.gamma * chosen.gamma_final) == pytest.approx((0.05, 0.005))
+    assert Config(variant="paper", batch=64).settle(Signal(channels=3, size=(32, 32))).batch == 64

@@ -6,8 +6,8 @@ no trick of older GANs is needed: the networks are residual blocks without norma
 change along one half of a cosine and then stand still.
 
 Width and depth are chosen for a processor: pictures are folded by 2 px at the image end, so that no convolution works
-at full resolution. The published CIFAR network is --width 768 --no-fold. The loss alone can be had with other methods'
-networks (--network), points in the plane included.
+at full resolution. --variant paper is the published one for CIFAR, with its batch and its average. The loss alone can be
+had with other methods' networks (--network), which is what points in the plane get.
 
 Source: Huang et al. 2024, arXiv:2501.05441
 Task: generate
@@ -39,16 +39,21 @@ from limner.tasks.generate import Generate
 
 # The authors' schedules: rate 2e-4 → 5e-5 and β2 .9 → .99; theirs end well before training does.
 _PLAYER = Adam(lr=2e-4, beta1=0.0, beta2=0.9, beta2_final=0.99, schedule="cosine", final=0.25, until=0.5)
+# Their CIFAR preset, beside what is the default here.
+_PAPER = {"width": 768, "fold": False, "batch": 512, "average": 5000.0}
 
 
 class Config(AdversarialConfig):
     """The choices of an R3GAN."""
 
+    variant: Literal["small", "paper"] = "small"
+    """Whose choices stand where none are made: small learns on a processor, paper is the authors' for CIFAR, for GPUs:
+    width 768, no fold, batch 512, average 5,000."""
     latent: int = Field(default=64, ge=1)
     """Random numbers that make one sample."""
-    network: Literal["residual", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"] = "residual"
+    network: Literal["auto", "residual", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"] = "auto"
     """The published residual blocks; or the pair of networks of other methods, without the discriminator's batch norm.
-    Only residual has blocks, group and fold."""
+    Only residual has blocks, group and fold. auto takes mixture for points, and residual for pictures."""
     width: int = Field(default=0, ge=0)
     """Of residual, channels of every stage up to 32 px, halved above that with every doubling of the size; of other
     networks their measure; 0 takes 64, or the published one."""
@@ -72,9 +77,12 @@ class Config(AdversarialConfig):
     """How the discriminator's weights move."""
 
     def settle(self, signal: Signal) -> Self:
-        """Pick the width."""
-        settled = super().settle(signal)
-        return settled.model_copy(update={"width": settled.width or WIDTHS.get(settled.network, 64)})
+        """Pick the networks for the signal, their width, and what belongs to the variant."""
+        settled = super(Config, self.varied(_PAPER if self.variant == "paper" else {})).settle(signal)
+        chosen = settled.network
+        if chosen == "auto":
+            chosen = "residual" if signal.rank else "mixture"
+        return settled.model_copy(update={"network": chosen, "width": settled.width or WIDTHS.get(chosen, 64)})
 
 
 class R3GAN(Generate):
