@@ -228,6 +228,23 @@ def examined(run: Path, **choices: Any) -> tuple[list[Event], dict[str, Any]]:
     return events, events[-1].values
 
 
+@pytest.mark.parametrize(
+    ("method", "choices"),
+    [
+        ("gan", {"conditioning": "concat"}),
+        ("wgan_gp", {}),
+        ("r3gan", {"network": "dense", "conditioning": "projection"}),
+    ],
+)
+def test_critics_and_those_that_know_classes_are_asked_too(
+    method: str, choices: dict[str, Any], home: Path, tmp_path: Path
+) -> None:
+    """Only the order of scores counts, so it does not matter at which level they lie."""
+    run = trained(tmp_path / "a", method, data=str(home / "digits"), steps=20, **choices)
+    rows = [row for event in examined(run)[0] if isinstance(event, Table) for row in event.rows]
+    assert [row[1] for row in rows if row[0] == "training data scored above unseen data"] != []
+
+
 def test_too_little_training(short: Path) -> None:
     events, found = examined(short)
     assert (found["verdict"], found["sure"]) == ("too little training", True)

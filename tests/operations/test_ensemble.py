@@ -57,6 +57,15 @@ def test_points_are_joined_and_fitted_as_they_are(runs, tmp_path):
     assert limner.load(tmp_path / "m.safetensors").method.draw(torch.randn(7, 2 + 16 * 5)).shape == (7, 2)
 
 
+def test_a_critic_s_scores_reject_too(tmp_path):
+    list(limner.train("wgan_gp", **TINY, data="ring", out=tmp_path / "a"))
+    list(limner.ensemble(tmp_path / "a", out=tmp_path / "m.safetensors", reject=True, samples=200))
+    assert limner.load(tmp_path / "m.safetensors").method.rejections[0] is not None
+    list(limner.train("pacgan", **TINY, data="ring", out=tmp_path / "b"))
+    with pytest.raises(UsageError, match="no discriminator that says how real a sample is"):
+        list(limner.ensemble(tmp_path / "b", out=tmp_path / "n.safetensors", reject=True, samples=200))
+
+
 def test_models_of_different_things_are_refused(runs, tmp_path):
     with pytest.raises(UsageError, match=r"makes 8×8 px, grey, and .* points with 2 coordinates"):
         list(limner.ensemble(runs / "r1", runs / "r3", out=tmp_path / "m.safetensors"))

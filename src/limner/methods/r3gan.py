@@ -134,6 +134,10 @@ class R3GAN(Generate):
         made: Tensor = self.generator(z, label)
         return made
 
+    def score(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        scored: Tensor = self.discriminator(x, label)
+        return scored
+
 
 class Generator(nn.Module):
     """(N, latent) and labels (N,) → (N, C, H, W): a learned map that the noise weighs, then blocks and doublings."""

@@ -69,3 +69,7 @@ class WGANGP(Generate):
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.generator(z, label)
+
+    def score(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        scored: Tensor = self.discriminator(x, label)
+        return scored

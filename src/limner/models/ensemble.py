@@ -124,6 +124,12 @@ class Ensemble(Generate):
         assert isinstance(only, Generate)
         return only.judge(x, label) if len(self.members) == 1 else None
 
+    def score(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
+        """As `judge`."""
+        only = self.members[0]
+        assert isinstance(only, Generate)
+        return only.score(x, label) if len(self.members) == 1 else None
+
 
 def rejection(real: Tensor, fake: Tensor) -> Rejection:
     """The rule that a discriminator's scores of a burn-in give.
@@ -172,7 +178,7 @@ def _accepted(member: Generate, rejection: Rejection | None, tries: Tensor, labe
     for number in range(tries.shape[1]):
         some = None if label is None else label[open_rows]
         new = member.generate(z[open_rows, number], some)
-        score = member.judge(new, some)
+        score = member.score(new, some)
         assert score is not None
         chance = rejection.chance(score)
         made = new.clone() if made is None else made

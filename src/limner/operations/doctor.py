@@ -631,8 +631,8 @@ def _compared(
     if unseen is None:
         return signals
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
-    known, new = data.take(order[: request.samples])["x"], unseen.take(others)["x"]
-    scores = [(method.verdict(known), method.verdict(new)) for method in looks]
+    known, new = data.take(order[: request.samples]), unseen.take(others)
+    scores = [(method.scored(known), method.scored(new)) for method in looks]
     told = [(a, b) for a, b in scores if a is not None and b is not None]
     return replace(signals, memory=_memory(told, request.seed) if told else None)
 

@@ -190,7 +190,8 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
     rules: list[Rejection | None] = [None] * len(models)
     if request.reject:
         for number, method in enumerate(methods):
-            scores = [method.verdict(some) for some in (real, drawn[number])]
+            # Of real samples it is not known here which class each has.
+            scores = [None if method.conditional else method.scored({"x": some}) for some in (real, drawn[number])]
             if scores[0] is None or scores[1] is None:
                 raise UsageError(
                     f"{models[number].path} has no discriminator that says how real a sample is without its class"
@@ -229,7 +230,7 @@ def _rate(method: Any, rule: Rejection, seed: int) -> float:
     from limner.core.random import generator
 
     z = torch.randn(1000, method.latent, generator=generator(seed, "ensemble", "fresh"))
-    return float(rule.chance(method.verdict(method.draw(z))).mean())
+    return float(rule.chance(method.scored({"x": method.draw(z)})).mean())
 
 
 def _training(models: list[Model]) -> dict[str, Any]:

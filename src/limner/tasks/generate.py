@@ -1,6 +1,7 @@
 """Generate: make something out of noise."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -47,6 +48,16 @@ class Generate(Method):
         """
         return None
 
+    def score(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
+        """How real each sample looks beside others, where the method has a discriminator that sees samples one by one.
+
+        Unlike what `judge` says, a score has no level at which real begins: a critic's and a relativistic one's mean
+        something beside each other only.
+
+        x, label, returns  as of `judge`
+        """
+        return self.judge(x, label)
+
     def told(self, batch: Batch) -> Tensor | None:
         """What `generate` and `judge` are told of a batch's samples: their classes, or their captions."""
         return batch.get("label")
@@ -79,10 +90,21 @@ class Generate(Method):
         x       (N, C, *size)  on any device
         returns (N,)  logits on the CPU, float32; None where there is no judge, or it needs to know the class
         """
-        if self.conditional:
-            return None
+        return None if self.conditional else self._said(self.judge, x, None, batch)
+
+    @torch.inference_mode()
+    def scored(self, samples: Batch, batch: int = 250) -> Tensor | None:
+        """What `score` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
+
+        samples  "x", and what `told` reads where the method is conditional
+        returns  (N,)  on the CPU, float32; None where there is no such score
+        """
+        return self._said(self.score, samples["x"], self.told(samples), batch)
+
+    def _said(self, ask: Callable[..., Tensor | None], x: Tensor, label: Tensor | None, batch: int) -> Tensor | None:
         self.eval()
-        parts = [self.judge(part.to(self.device)) for part in x.split(batch)]
+        told = [None] * len(x.split(batch)) if label is None else [part.to(self.device) for part in label.split(batch)]
+        parts = [ask(part.to(self.device), some) for part, some in zip(x.split(batch), told, strict=True)]
         said = [part.float().cpu() for part in parts if part is not None]
         return torch.cat(said) if said else None
 
