@@ -16,7 +16,6 @@ Expect: limner train dcgan --data mnist --seed 42
 from collections.abc import Iterator
 from typing import Literal, Self
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from limner.core.config import Adam, AdversarialConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
-from limner.nn.discriminators import discriminator
+from limner.nn.discriminators import discriminator, together
 from limner.nn.generators import generator
 from limner.tasks.generate import Generate
 
@@ -73,11 +72,7 @@ class DCGAN(Generate):
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
         if self.together:
-            # Samples are judged by themselves, so both batches go as one, and each transform of a kernel serves both.
-            # A real sample and a fake take turns, so that a part of the batch is a part of both.
-            both = torch.stack([real.to(fake), fake], 1).flatten(0, 1)
-            on_both = self.judge(both, None if label is None else label.repeat_interleave(2))
-            on_real, on_fake = on_both.unflatten(0, (-1, 2)).unbind(1)
+            on_real, on_fake = together(self.judge, real, fake, label)
         else:
             on_real, on_fake = self.judge(real, label), self.judge(fake.detach(), label)
         guess = Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))

@@ -1,5 +1,6 @@
 """Discriminators that several methods share: samples in, one score each out. They go by the generators' names."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,9 @@ from limner.nn.elementwise import Dropout, Flatten
 from limner.nn.generators import dcgan_init, halved, keras_init, quarter
 from limner.nn.labels import LabelledSamples, Projection, Unlabelled
 from limner.nn.spectral import spectral as normalised
+
+
+Judge = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Layers(NamedTuple):
@@ -65,6 +69,22 @@ def layers_of(network: str, signal: Signal, width: int, *, norm: bool = True) ->
     if build is None:
         return tiny(signal, width // 2 if network == "tiny_half" else width // 4, norm)
     return build(signal, width, norm)
+
+
+def together(judge: Judge, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The scores of real samples and of fakes, (N,) each, by one pass of a discriminator that sees each by itself.
+
+    Each transform of a kernel serves both. Real samples and fakes take turns, so that a part of the batch is a part of
+    both.
+
+    judge       (2·N, C, *size) and labels (2·N,) → (2·N,)
+    real, fake  (N, C, *size)
+    label       (N,)  of both
+    """
+    both = torch.stack([real.to(fake), fake], 1).flatten(0, 1)
+    on_both = judge(both, None if label is None else label.repeat_interleave(2))
+    on_real, on_fake = on_both.unflatten(0, (-1, 2)).unbind(1)
+    return on_real, on_fake
 
 
 def dense(signal: Signal, width: int, norm: bool) -> Layers:
