@@ -14,7 +14,6 @@ from limner.nn.generators import dcgan_init, halved, keras_init, quarter
 from limner.nn.labels import LabelledSamples, Projection, Unlabelled
 from limner.nn.spectral import spectral as normalised
 
-
 Judge = Callable[[Tensor, Tensor | None], Tensor]
 
 
