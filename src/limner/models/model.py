@@ -24,6 +24,8 @@ from limner.tasks.generate import Captioned, Generate
 KIND = "model"
 _HEADER = {"method": str, "config": dict, "signal": dict, "data": dict, "training": dict, "card": str, "sha256": str}
 """What stands in a model's header."""
+_REGISTERED = 4
+"""How many weights may be registered for each that a file holds: a method may build parts that it does not keep."""
 
 Draw = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 """Noise (N, latent), and labels (N,) or None, to samples (N, C, *size) on the CPU; see `Generate.draw`."""
@@ -224,7 +226,7 @@ def _try_on(header: Mapping[str, Any], signal: Signal, tensors: Mapping[str, tor
     def limit(*_: object) -> None:
         nonlocal count
         count += threading.get_ident() == here
-        if count > len(tensors):
+        if count > _REGISTERED * len(tensors):
             raise ModelError(f"{path} does not fit its own settings: they ask for more weights than it has")
 
     hook = register_module_parameter_registration_hook(limit)
