@@ -37,6 +37,12 @@ def gradients(network: Callable[[Tensor], Tensor], weights: list[Tensor], *shape
     return lambda: torch.autograd.grad(network(x).sum(), [x, *weights])
 
 
+def alone(network: Callable[[Tensor], Tensor], *shape: int) -> Call:
+    """Forward on data of a shape, without what a gradient would need."""
+    x = torch.randn(shape)
+    return lambda: network(x)
+
+
 def step(generator: Callable[[Tensor], Tensor], judge: Callable[[Tensor], Tensor], weights: list[Tensor]) -> Call:
     """Both players' gradients, as one simultaneous turn."""
     real = torch.randn(BATCH, 1, 28, 28)
@@ -77,6 +83,7 @@ def pieces() -> dict[str, Callable[[bool], Call]]:
         "discriminator": lambda c: gradients(maybe(c, discriminator), [*discriminator.parameters()], BATCH, 1, 28, 28),
         "one convolution, 64→128": lambda c: gradients(maybe(c, discriminator[3]), [], *maps),
         "leaky ReLU": lambda c: gradients(maybe(c, leaky), [], *maps),
+        "leaky ReLU, forward alone": lambda c: alone(maybe(c, leaky), *maps),
         "leaky ReLU and dropout": lambda c: gradients(maybe(c, dropped), [], *maps),
         "batch norm and leaky ReLU": lambda c: gradients(maybe(c, normed), [], *maps),
         "six operations on each value": lambda c: gradients(maybe(c, chain), [], *maps),
