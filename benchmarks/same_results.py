@@ -138,11 +138,12 @@ def page(found: Runs, given: Any, lite: bool, called: str) -> str:
         cells = [f"{values[figure][name][i]:.4g}" for figure in FIGURES for name in FORMS]
         cells += [f"{seconds[name][i]:,.0f}" for name in FORMS]
         lines.append(f"| {report['training']['seed']} | {' | '.join(cells)} |")
+    other = "rows" if given.precision == "bf16" else "tiles"
     here, trained_on = machine(), found["fast"][0]["training"]["machine"]
     lines += [
         "",
         f"- dcgan on MNIST, {given.epochs:g} epochs of 128, width {given.width}; fast: {precisions['fast']}, "
-        f"convolutions through frequencies or tiles, one backward pass; plain: {precisions['plain']}, PyTorch's "
+        f"convolutions through frequencies or {other}, one backward pass; plain: {precisions['plain']}, PyTorch's "
         "convolutions, two backward passes",
         f"- {SAMPLES:,} samples, sampling seed 0; mean ± standard deviation over training seeds "
         f"{' '.join(map(str, given.seeds[: len(found['fast'])]))}; FD-digits is better lower, coverage higher",

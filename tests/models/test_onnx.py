@@ -9,7 +9,6 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 
 import limner
 from limner.core.config import TrainingConfig
@@ -43,14 +42,6 @@ class Toy(Generate):
 
     def generate(self, z, label=None):
         return (self.generator(z) + self.embedding(label)).view(-1, 1, 2, 2)
-
-
-class Normed(Toy):
-    """Its layer's weight is made of a norm and a direction."""
-
-    def __init__(self, config, signal):
-        super().__init__(config, signal)
-        weight_norm(self.generator)
 
 
 class Dice(Toy):
@@ -140,15 +131,6 @@ def test_points_are_samples_and_not_images():
     made = build("gan", {"width": 4, "latent": 2}, Signal(channels=2))
     (output,) = onnx.load_from_string(to_onnx(model(made))).graph.output
     assert output.name == "sample"
-
-
-def test_parametrized_weights_become_plain_ones_in_a_copy():
-    method = small(Normed)
-    graph = to_onnx(model(method))
-    assert hasattr(method.generator, "parametrizations")
-    weights = [np.prod(part.dims) for part in onnx.load_from_string(graph).graph.initializer]
-    assert 12 in weights  # of the layer's 4×3 weight and not its norms and directions
-    assert largest_difference(model(method), start(graph, "onnxruntime")) < 1e-6
 
 
 @pytest.mark.parametrize("error", [2e-4, float("nan")])

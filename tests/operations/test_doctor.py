@@ -245,6 +245,16 @@ def test_critics_and_those_that_know_classes_are_asked_too(
     assert [row[1] for row in rows if row[0] == "training data scored above unseen data"] != []
 
 
+def test_those_that_know_classes_are_not_asked_about_others(home: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "a", data=str(home / "digits"), steps=20, conditioning="concat")
+    test = finish(open_data(str(home / "digits"), split="test"))
+    (tmp_path / "bare").mkdir()
+    write_pack(tmp_path / "bare", test.samples, None, name="bare", source="scikit-learn")
+    rows = [row for event in examined(run, held_out=str(tmp_path / "bare"))[0] if isinstance(event, Table)
+            for row in event.rows]  # fmt: skip
+    assert "training data scored above unseen data" not in [row[0] for row in rows]
+
+
 def test_too_little_training(short: Path) -> None:
     events, found = examined(short)
     assert (found["verdict"], found["sure"]) == ("too little training", True)

@@ -630,6 +630,8 @@ def _compared(
     )
     if unseen is None:
         return signals
+    if looks[-1].conditional and unseen.manifest.classes != data.manifest.classes:
+        return signals  # Of other classes it knows nothing.
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
     known, new = data.take(order[: request.samples]), unseen.take(others)
     scores = [(method.scored(known), method.scored(new)) for method in looks]

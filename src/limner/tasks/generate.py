@@ -19,6 +19,7 @@ class Generate(Method):
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
     odds         whether what `judge` says are log-odds of being real, as a cross-entropy teaches
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
+    reads        what of a batch a conditional method is told
     truncates    whether shorter noise makes more typical samples; not where the noise is what a sample begins as
     """
 
@@ -28,6 +29,7 @@ class Generate(Method):
     latent: int
     passes: int = 1
     truncates: bool = True
+    reads: ClassVar[str] = "label"
 
     @abstractmethod
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -97,8 +99,10 @@ class Generate(Method):
         """What `score` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
 
         samples  "x", and what `told` reads where the method is conditional
-        returns  (N,)  on the CPU, float32; None where there is no such score
+        returns  (N,)  on the CPU, float32; None where there is no such score, or it cannot be told what it needs
         """
+        if self.conditional and self.reads not in samples:
+            return None
         return self._said(self.score, samples["x"], self.told(samples), batch)
 
     def _said(self, ask: Callable[..., Tensor | None], x: Tensor, label: Tensor | None, batch: int) -> Tensor | None:
@@ -120,6 +124,7 @@ class Captioned(Generate):
     """
 
     conditional = True
+    reads = "text"
 
     def __init__(self, config: Settings, signal: Signal) -> None:
         super().__init__(config, signal)
