@@ -12,6 +12,7 @@ from limner.nn.conv import (
     Conv2d,
     ConvTranspose2d,
     Geometry,
+    _mapped,
     axes,
     column_conv2d,
     column_conv_transpose2d,
@@ -146,6 +147,16 @@ def test_first_and_second_derivatives(g: Geometry) -> None:
 
         assert torch.autograd.gradcheck(call, (x, weight, bias), fast_mode=True)
         assert torch.autograd.gradgradcheck(call, (x, weight, bias), fast_mode=True)
+
+
+@pytest.mark.parametrize("rows", [5, 32, 49])
+def test_maps_by_small_matrices(rows: int) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(7, rows, dtype=torch.float64).mT  # crosswise in memory
+    x, bias = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in [(7, 11), (11,)])
+    torch.testing.assert_close(_mapped(x, bias, matrix), matrix @ x + bias)
+    assert torch.autograd.gradcheck(lambda x, b: _mapped(x, b, matrix), (x, bias))
+    assert torch.autograd.gradgradcheck(lambda x: _mapped(x, None, matrix), (x,))
 
 
 def test_period_and_count_of_products() -> None:

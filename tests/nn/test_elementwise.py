@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limner.nn.conv import plain
-from limner.nn.elementwise import Dropout, Flatten, kept
+from limner.nn.elementwise import Dropout, kept
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -63,15 +63,6 @@ def test_bfloat16_has_the_rate_and_the_rounded_growth() -> None:
         y = Dropout(0.3)(torch.ones(400, 1000, dtype=torch.bfloat16))
     assert abs((y == 0).double().mean().item() - 0.3) < 4 * (0.21 / y.numel()) ** 0.5
     assert set(y.unique().tolist()) == {0.0, torch.tensor(1 / 0.7).bfloat16().item()}
-
-
-def test_flattened_gradients_lie_as_the_input_does() -> None:
-    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
-    y = Flatten()(x)
-    assert torch.equal(y, x.flatten(1))
-    (grad,) = torch.autograd.grad((y * torch.arange(60.0)).sum(), x)
-    assert grad.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(grad.flatten(1), torch.arange(60.0).expand(2, 60))
 
 
 def test_other_forms() -> None:

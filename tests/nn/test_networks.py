@@ -3,11 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
 from limner.models.model import build
-from limner.nn.discriminators import Maxout, discriminator
+from limner.nn.discriminators import Head, Maxout, discriminator
 from limner.nn.generators import generator
 
 NAMES = ("dense", "dcgan", "mnist", "tiny_quarter", "tiny_half")
@@ -109,3 +110,17 @@ def test_maxout_has_the_derivatives_of_the_largest_piece():
     for form in (maxout, own):
         (grad,) = torch.autograd.grad(form(even).sum(), even)
         assert grad.tolist() == [[0.5, 0.0, 0.5, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_head_reads_maps_as_if_they_were_flattened(order):
+    torch.manual_seed(0)
+    head, x = Head(3 * 4 * 5, 2).double(), torch.randn(6, 3, 4, 5, dtype=torch.float64)
+    x = x.to(memory_format=order).requires_grad_()
+    flat = functional.linear(x.flatten(1), head.weight, head.bias)
+    torch.testing.assert_close(head(x), flat)
+    assert torch.autograd.gradcheck(head, (x,))
+    (grad,) = torch.autograd.grad(head(x).sum(), x)
+    assert grad.is_contiguous(memory_format=order)
+    ours, theirs = (torch.autograd.grad(y.square().sum(), head.weight)[0] for y in (head(x), flat))
+    torch.testing.assert_close(ours, theirs)

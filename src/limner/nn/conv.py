@@ -177,6 +177,33 @@ class _Product(torch.autograd.Function):
 _product: Callable[[Tensor, Tensor], Tensor] = _Product.apply
 
 
+class _Mapped(torch.autograd.Function):
+    """matrix (A, B) times x (B, C), plus bias (C,), where A and B are small and C is large; in bfloat16.
+
+    Units that multiply matrices take rows 32 at a time, and those of a matrix that lies crosswise one by one: the
+    library needs up to twice as long for other counts, and for autograd's own gradient.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, bias: Tensor | None, matrix: Tensor) -> Tensor:
+        whole = F.pad(matrix, (0, 0, 0, -len(matrix) % 32)).contiguous()
+        return (whole @ x if bias is None else torch.addmm(bias, whole, x))[: len(matrix)]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor], output: Tensor) -> None:
+        ctx.matrix = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        need_x, need_bias, _ = ctx.needs_input_grad
+        return _mapped(grad, None, ctx.matrix.mT) if need_x else None, grad.sum(0) if need_bias else None, None
+
+
+_mapped: Callable[[Tensor, Tensor | None, Tensor], Tensor] = _Mapped.apply
+
+
 def _there(matrix: Tensor, x: Tensor, stride: Pair) -> Tensor:
     """Maps by frequency: matrix (R, h·w) times the positions of x (N, C, h·s, w·s): (R, N, s·s·C).
 
@@ -186,7 +213,7 @@ def _there(matrix: Tensor, x: Tensor, stride: Pair) -> Tensor:
     if x.dtype == torch.bfloat16:
         # Channels first, a split would be no copy but a view, and the product and its gradients would read crosswise.
         positions = _split(x.contiguous(memory_format=torch.channels_last), stride)
-        return (matrix @ positions.flatten(1)).view(-1, *positions.shape[1:])
+        return _mapped(positions.flatten(1), None, matrix).view(-1, *positions.shape[1:])
     (n, c, height, width), (sy, sx) = x.shape, stride
     x = x.permute(0, 2, 3, 1).reshape(n, height // sy, sy, width // sx, sx, c)
     return torch.bmm(matrix.expand(n, *matrix.shape), x.transpose(2, 3).reshape(n, -1, sy * sx * c)).transpose(0, 1)
@@ -197,8 +224,7 @@ def _back(matrix: Tensor, x: Tensor, stride: Pair, grid: Pair, bias: Tensor | No
     if bias is not None:
         bias = bias.repeat(math.prod(stride)).to(x.dtype)
     if x.dtype == torch.bfloat16:
-        flat = x.flatten(1)
-        y = matrix @ flat if bias is None else torch.addmm(bias.repeat(x.shape[1]), matrix, flat)
+        y = _mapped(x.flatten(1), None if bias is None else bias.repeat(x.shape[1]), matrix)
         return _join(y.view(-1, *x.shape[1:]), stride, grid)
     x = x.transpose(0, 1)
     each = matrix.expand(len(x), *matrix.shape)

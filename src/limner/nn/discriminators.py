@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
 from limner.nn.conv import Conv2d
-from limner.nn.elementwise import Dropout, Flatten
+from limner.nn.elementwise import Dropout
 from limner.nn.generators import dcgan_init, halved, keras_init, quarter
 from limner.nn.labels import LabelledSamples, Projection, Unlabelled
 from limner.nn.spectral import spectral as normalised
@@ -124,13 +125,12 @@ def keras(signal: Signal, width: int, norm: bool) -> Layers:
     features = nn.Sequential(
         Conv2d(signal.channels, width, 5, 2, padding="same"),
         nn.LeakyReLU(0.3),
-        Dropout(0.3),
+        Dropout(0.3, inplace=True),
         Conv2d(width, 2 * width, 5, 2, padding="same"),
         nn.LeakyReLU(0.3),
-        Dropout(0.3),
-        Flatten(),
+        Dropout(0.3, inplace=True),
     )
-    head = nn.Linear(2 * width * h * v, 1)
+    head = Head(2 * width * h * v, 1)
     keras_init(features)
     keras_init(head)
     return Layers(features, 2 * width * h * v, head)
@@ -165,10 +165,23 @@ def tiny(signal: Signal, width: int, norm: bool) -> Layers:
         layers += [nn.BatchNorm2d(wide)] if norm else []
         layers.append(nn.LeakyReLU(0.3))
         before, wide, h, v = wide, 2 * wide, -(-h // 2), -(-v // 2)
-    features, head = nn.Sequential(*layers, Flatten()), nn.Linear(before * h * v, 1)
+    features, head = nn.Sequential(*layers), Head(before * h * v, 1)
     dcgan_init(features)
     dcgan_init(head)
     return Layers(features, before * h * v, head)
+
+
+class Head(nn.Linear):
+    """torch.nn.Linear on whole maps: (N, C, H, W) → (N, out), as if they were flattened first.
+
+    Maps in channels_last stay as they lie: the weight is turned to their order, for it is far smaller.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x.flatten(1))
+        weight = self.weight.unflatten(1, x.shape[1:]).permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, self.bias)
 
 
 class _Largest(torch.autograd.Function):

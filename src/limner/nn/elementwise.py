@@ -1,13 +1,10 @@
-"""Layers that treat each value by itself, or only move it."""
-
-from functools import partial
+"""Layers that treat each value by itself."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limner.nn.conv import quick
-from limner.nn.moved import moved
 
 _GRAIN = 1 << 16
 
@@ -46,21 +43,3 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         mask = kept(x, self.p)
         return x.mul_(mask) if self.inplace else x * mask
-
-
-class Flatten(nn.Flatten):
-    """torch.nn.Flatten(1) whose gradient lies in memory as its input does, so that earlier layers are not slowed.
-
-    x         (N, ...)
-    returns   (N, values of a sample)
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        order = torch.channels_last if last else torch.contiguous_format
-        back = partial(_unflattened, shape=x.shape, order=order)
-        return moved(x, partial(torch.flatten, start_dim=1), back)
-
-
-def _unflattened(x: Tensor, shape: torch.Size, order: torch.memory_format) -> Tensor:
-    return x.reshape(shape).contiguous(memory_format=order)
