@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import limner
 from limner.core.errors import LimnerError, UsageError
@@ -267,7 +268,7 @@ def breaking(monkeypatch, *calls):
     """Make the samples of these batches (counted from 1) something that is no number."""
     from limner.data.dataset import Dataset
 
-    take, count = Dataset.take, itertools.count(-1)  # two choices are the diversity watch's and the memory estimate's
+    take, count = Dataset.take, itertools.count(-2)  # three choices are the watch's two and the memory estimate's
 
     def broken(self, indices):
         batch = take(self, indices)
@@ -489,6 +490,21 @@ def test_evaluation_while_training_keeps_the_best(tmp_path):
     assert said in best.header["card"]
     last = limner.load(tmp_path / "a" / "model.safetensors").header
     assert "- weights: the moving average at the end of training" in last["card"]
+
+
+def test_the_log_says_how_far_the_discriminator_learns_by_heart(tmp_path):
+    """16 pictures of noise are learned by heart; on the ring's 100,000 points there is nothing to learn by heart."""
+    for part, seed in (("train", 0), ("test", 1)):
+        (tmp_path / "noise" / part).mkdir(parents=True)
+        for i, x in enumerate(np.random.default_rng(seed).integers(0, 256, (16, 8, 8), dtype=np.uint8)):
+            Image.fromarray(x).save(tmp_path / "noise" / part / f"{i}.png")
+    run(tmp_path / "a", data=str(tmp_path / "noise"), batch=16, width=32, steps=250, generator={"lr": 1e-5})
+    run(tmp_path / "b", steps=250)
+    run(tmp_path / "c", steps=250, measure="keep-patch:4", data=str(tmp_path / "noise"), batch=16)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in "abc"]
+    few, many, measured = (next(line for line in log if line["event"] == "diversity") for log in logs)
+    assert few["held_out_gap"] > 3 and abs(many["held_out_gap"]) < 0.3
+    assert "held_out_gap" not in measured  # whose discriminator never sees clean pictures
 
 
 def test_a_model_says_how_much_memory_its_training_took(tmp_path):

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from limner.core import __version__, catalog
 from limner.core.config import TrainingConfig
-from limner.core.errors import DataError, LimnerError, ModelError, UsageError, missing_extra, nearest
+from limner.core.errors import LimnerError, ModelError, UsageError, missing_extra, nearest
 from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
@@ -296,29 +296,30 @@ def _newest(folder: Path) -> Generator[Event, None, Checkpoint | None]:
 
 
 def _opened(request: Train, method: str) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
-    """The data, and where they are asked for, real samples that training does not see."""
-    from limner.data.sources import open_data
+    """The data, and real samples that training does not see, to hold a discriminator against: where there are any, and
+    in any case where augmentation adapts to them."""
+    from limner.data.sources import open_data, open_parts
     from limner.features.captions import embedded
-    from limner.tasks.generate import Captioned
+    from limner.tasks.generate import Captioned, Generate
 
+    kind, adapts = catalog.method(method), request.augment == "ada"
+    assert issubclass(kind, Generate)
     channels = {"auto": None, "grey": 1, "colour": 3}[request.colour]
-    reads = issubclass(catalog.method(method), Captioned)
 
-    def part(split: Literal["train", "test"]) -> Generator[Event, None, Dataset]:
-        found = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit, split=split)
-        return (yield from embedded(found)) if reads and found.captions else found
+    def read(found: Dataset) -> Generator[Event, None, Dataset]:
+        return (yield from embedded(found)) if issubclass(kind, Captioned) and found.captions else found
 
-    dataset = yield from part("train")
-    if request.augment != "ada":
-        return dataset, None
-    try:
-        unseen = yield from part("test")
-    except (UsageError, DataError) as error:
-        if "has no test part" not in error.message:
-            raise
-        learned, unseen = dataset.split(_ASIDE, _ASIDE_MOST, request.seed)
+    if adapts or (kind.scores() and not request.measure):
+        dataset, unseen = yield from open_parts(request.data, size=request.size, channels=channels, fit=request.fit)
+    else:
+        dataset = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit)
+        unseen = None
+    dataset = yield from read(dataset)
+    if unseen is not None:
+        unseen = yield from read(unseen)
+    elif adapts:
+        dataset, unseen = dataset.split(_ASIDE, _ASIDE_MOST, request.seed)
         yield Note(f"{len(unseen):,} samples are set aside, to see how far the discriminator over-fits")
-        return learned, unseen
     return dataset, unseen
 
 
@@ -492,7 +493,7 @@ def _prepared(
 ) -> Callable[[Path], Loop]:
     """Everything of a run but its folder, and the checks that need it; the loop begins once it is given one.
 
-    unseen  real samples that training does not see, where it needs some
+    unseen  real samples that training does not see, where there are some
     found   what the run goes on from
     """
     import numpy as np
@@ -563,7 +564,8 @@ def _prepared(
     shown = 2500 if not made.signal.rank else 4 * columns
     fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
     watched = max(64, 256 // made.passes)
-    some = dataset.take(permutation(request.seed, count, "watch")[:watched])["x"]
+    some = dataset.take(permutation(request.seed, count, "watch")[:watched])
+    other = None if unseen is None else unseen.take(permutation(request.seed, len(unseen), "watch")[:watched])
     eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
     facts = {
         "method": method,
@@ -582,13 +584,18 @@ def _prepared(
             Pictures.of(samples, {"method": method, "step": loop.step, "seed": request.seed}).save(path, columns)
             return path
 
-        def diversity(step: int) -> float:
-            z = torch.randn(len(some), made.latent, generator=generator(request.seed, "watch", step))
+        def watch(step: int) -> dict[str, float]:
+            z = torch.randn(len(some["x"]), made.latent, generator=generator(request.seed, "watch", step))
             with average.applied(made):
                 drawn = made.draw(z)
             # Pictures that were measured before are as varied as measured samples, not as clean ones.
             made.luck = Luck(request.seed, "watch", "measure", step)
-            return float(diversity_ratio(seen.fake(drawn) if seen else drawn, some))
+            found = {"ratio": float(diversity_ratio(seen.fake(drawn) if seen else drawn, some["x"]))}
+            if other is not None:
+                known, new = made.scored(some), made.scored(other)
+                if known is not None and new is not None:
+                    found["held_out_gap"] = float(known.mean() - new.mean())
+            return found
 
         def evaluate() -> dict[str, float]:
             # Pictures that were measured before are compared with measured samples.
@@ -607,7 +614,7 @@ def _prepared(
             _save_model(loop, path, {"score": score})
             return True
 
-        loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, diversity, keep_best)
+        loop = Loop(learner, dataset, folder, plan, facts, preview, evaluate, watch, keep_best)
         return loop
 
     return begin

@@ -60,6 +60,11 @@ class Generate(Method):
         """
         return self.judge(x, label)
 
+    @classmethod
+    def scores(cls) -> bool:
+        """Whether methods of this class score samples one by one; with some settings they may not."""
+        return cls.judge is not Generate.judge or cls.score is not Generate.score
+
     def told(self, batch: Batch) -> Tensor | None:
         """What `generate` and `judge` are told of a batch's samples: their classes, or their captions."""
         return batch.get("label")

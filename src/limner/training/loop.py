@@ -64,7 +64,8 @@ class Loop:
     facts      goes into each checkpoint's header
     preview    writes the preview picture for a name and says where it is; called in the first process only
     evaluate   figures of the averaged model, of which the first is the score, lower better; in the first process only
-    diversity  the diversity ratio of the averaged model's samples at a step; None where the task has none
+    watch      what shows whether training goes well at a step: "ratio", the diversity of the averaged model's samples
+               over the data's, and more for the log alone
     keep_best  writes the averaged model of a step, and its score, to a path, unless no model can be made of that step,
                and says whether it did; called in the first process only
     """
@@ -76,7 +77,7 @@ class Loop:
     facts: Mapping[str, Any]
     preview: Callable[[str], Path]
     evaluate: Callable[[], dict[str, float]]
-    diversity: Callable[[int], float | None]
+    watch: Callable[[int], Mapping[str, float]]
     keep_best: Callable[[Path, int, float], bool]
 
     def __post_init__(self) -> None:
@@ -276,11 +277,10 @@ class Loop:
 
     def _watch(self) -> list[Event]:
         """Measure diversity, and say so when it is gone. Every process decides alike."""
-        ratio = self.diversity(self.step)
-        if ratio is None:
-            return []
+        figures = self.watch(self.step)
+        ratio = figures["ratio"]
         if self.learner.world.first:
-            self.log.add("diversity", step=self.step, ratio=ratio)
+            self.log.add("diversity", step=self.step, **figures)
         if self.step < _WATCH_AFTER:
             return []
         fell = ratio < COLLAPSED <= self.guard.diversity
