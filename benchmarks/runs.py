@@ -1,12 +1,17 @@
 """Runs of benchmarks: begun, gone on with, or there already. What is finished is never made twice."""
 
 import json
+import os
 import shlex
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+# As `limner` sets it for itself, before torch loads: threads that wait sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import limner
 from limner.cli.render import Lines

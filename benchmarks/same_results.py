@@ -24,9 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# As `limner` sets it for itself, before torch loads.
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-os.environ["GOMP_SPINCOUNT"] = "0"
+from runs import RESULTS, command, evaluated, table, trained  # isort: skip  # before torch, whose threads it sets
 
 import torch
 
@@ -34,7 +32,6 @@ from limner.core.files import write
 from limner.nn.conv import plain
 from limner.training.learner import two_passes
 from machine import machine
-from runs import RESULTS, command, evaluated, table, trained
 
 EPOCHS, SEEDS, WIDTH, SAMPLES = 10, (1, 2, 3), 64, 10_000
 FORMS = ("fast", "plain")
