@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, leaky_relu, softplus
 
+from limner.core.errors import UsageError
 from limner.core.method import Moment
 from limner.core.signal import Signal
 from limner.methods.r3gan import Block, Config, Generator
 from limner.models.model import build
+from limner.nn.augment import ADA_DRAWS
 from limner.training.average import Average
 from limner.training.learner import Learner
 from limner.training.world import World
@@ -73,6 +75,33 @@ def test_sizes(fold, size):
 def step(method, moment=None):
     method.moment = moment or Moment()
     return list(method.step({"x": torch.rand(12, 1, 8, 8) * 2 - 1}))
+
+
+def test_augmentation_follows_the_schedule(monkeypatch):
+    """From nothing at the start, along half a cosine of half the run, to all of it; both turns see both samples so."""
+    asked = []
+
+    def flipped(x, u, p):
+        asked.append((p, u.shape))
+        return x.flip(3)
+
+    monkeypatch.setattr("limner.methods.r3gan.ada", flipped)
+    method = build("r3gan", {**SMALL, "augment_p": 0.4}, Signal(channels=1, size=(8, 8)))
+    step(method, Moment(0, 101))
+    assert not asked
+    step(method, Moment(25, 101))
+    assert [p for p, _ in asked] == pytest.approx([0.2] * 4)
+    asked.clear()
+    seen = []
+    method.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    real = torch.rand(12, 1, 8, 8) * 2 - 1
+    method.moment = Moment(80, 101)
+    first, _ = method.step({"x": real})
+    assert asked == [(pytest.approx(0.4), (6, ADA_DRAWS))] * 4
+    torch.testing.assert_close(seen[0], real[:6].flip(3))
+    assert first.values["r1"].min() > 0  # with respect to the picture as it was
+    with pytest.raises(UsageError, match="--augment-p changes pictures, not points"):
+        build("r3gan", {**SMALL, "augment_p": 0.4}, Signal(channels=2))
 
 
 def test_losses_are_those_of_pairs():

@@ -2,8 +2,8 @@
 
 The generator wins where a fake scores above a real sample, so that it is never enough to make one kind of picture
 well. The discriminator pays for its slope at real samples (R1) and at fakes (R2), which lets the two settle. With that
-no trick of older GANs is needed: the networks are residual blocks without normalisation. Rate, penalty and average
-change along one half of a cosine and then stand still.
+no trick of older GANs is needed: the networks are residual blocks without normalisation. Rate, penalty, average and
+augmentation (--augment-p) change along one half of a cosine and then stand still.
 
 Width and depth are chosen for a processor: pictures are folded by 2 px at the image end, so that no convolution works
 at full resolution. --variant paper is the published one for CIFAR, with its batch and its average. The loss alone can be
@@ -27,10 +27,12 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_shuffle, pixel_unshuffle
 
 from limner.core.config import WIDTHS, Adam, AdversarialConfig
+from limner.core.errors import UsageError
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import relativistic, scores
 from limner.losses.penalties import share, zero_centred
+from limner.nn.augment import ADA_DRAWS, ada
 from limner.nn.discriminators import discriminator
 from limner.nn.generators import generator
 from limner.nn.generators import halved as sizes_of
@@ -67,6 +69,9 @@ class Config(AdversarialConfig):
     """Weight of both slope penalties at the start; pictures of 64 px want about 2, of 256 px about 150."""
     gamma_final: float = Field(default=0.1, ge=0)
     """The weight at the end of the schedule, as a share of gamma."""
+    augment_p: float = Field(default=0.0, ge=0, le=1)
+    """How likely each of ADA's changes is at the end of the schedule, in all that the discriminator sees; 0 at its
+    start."""
     lazy: int = Field(default=1, ge=1)
     """Steps between penalties, which then count that many times; 4 saves a good part of the time."""
     conditioning: Literal["none", "projection"] = "none"
@@ -77,8 +82,13 @@ class Config(AdversarialConfig):
     """How the discriminator's weights move."""
 
     def settle(self, signal: Signal) -> Self:
-        """Pick the networks for the signal, their width, and what belongs to the variant."""
+        """Pick the networks for the signal, their width, and what belongs to the variant.
+
+        raises UsageError   if what are no pictures should be augmented
+        """
         settled = super(Config, self.varied(_PAPER if self.variant == "paper" else {})).settle(signal)
+        if self.augment_p and signal.rank != 2:
+            raise UsageError(f"--augment-p changes pictures, not {signal.describe()}", "leave out --augment-p")
         chosen = settled.network
         if chosen == "auto":
             chosen = "residual" if signal.rank else "mixture"
@@ -107,7 +117,7 @@ class R3GAN(Generate):
         with torch.no_grad():
             fake = self.generate(self.noise(len(real), self.latent), label)
         fake.requires_grad_()
-        on_real, on_fake = self.discriminator(real, label), self.discriminator(fake, label)
+        on_real, on_fake = self.seen(real, label), self.seen(fake, label)
         loss, values = relativistic(on_real, on_fake), scores(on_real, on_fake)
         if self.moment.step % self.choices.lazy == 0:
             r1, r2 = zero_centred(on_real, real), zero_centred(on_fake, fake)
@@ -118,7 +128,14 @@ class R3GAN(Generate):
 
         real, label = second["x"], second.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
-        yield Turn("generator", relativistic(self.discriminator(fake, label), self.discriminator(real, label)))
+        yield Turn("generator", relativistic(self.seen(fake, label), self.seen(real, label)))
+
+    def seen(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """Scores of what the discriminator is shown of samples at this moment. Penalties stay those of the samples."""
+        p = self.choices.augment_p * (1 - self.choices.discriminator.left(self.moment.progress))
+        if p > 0:
+            x = ada(x, self.luck.uniform(len(x), ADA_DRAWS).to(x.device, non_blocking=True), p)
+        return self.score(x, label)
 
     @property
     def gamma(self) -> float:
