@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from limner.core.errors import UsageError
 from limner.core.method import Luck, Moment
 from limner.core.signal import Signal
 from limner.models.model import build
@@ -139,7 +140,7 @@ class Knows(Known):
         super().__init__()
         self.clean, self.times = clean, []
 
-    def forward(self, x, time, own):
+    def forward(self, x, time, own, label):
         self.times.append(time)
         return self.clean
 
@@ -187,6 +188,25 @@ def test_ddgan_s_turns_judge_the_step_with_what_it_came_from():
     judge, maker = GAMES["gan"][1:]
     assert first == pytest.approx([judge(*pair) for pair in zip(REAL, FAKE, strict=True)], rel=1e-5)
     assert second == pytest.approx([maker(score) for score in AFTER], rel=1e-5)
-    (_, came, time), (fake, came_too, time_too), (last, _, _) = method.discriminator.asked
+    (_, came, time, _), (fake, came_too, time_too, _), (last, *_) = method.discriminator.asked
     assert torch.equal(came, came_too) and torch.equal(time, time_too)
     assert not fake.requires_grad and last.requires_grad
+
+
+def test_ddgan_learns_classes():
+    """A class changes what is guessed, and adds the inner product of its row with the features to the score."""
+    torch.manual_seed(0)
+    told = {"width": 8, "conditioning": "projection"}
+    method = build("ddgan", told, SIGNAL.model_copy(update={"classes": 3})).eval()
+    judge, seen = method.discriminator, []
+    judge.last.register_forward_hook(lambda module, inputs, output: seen.append(output.detach().mean((2, 3))))
+    x, time = torch.randn(4, *SIGNAL.shape), torch.tensor([0, 1, 2, 3])
+    zero, two = (judge(x, x / 2, time, torch.full((4,), label)) for label in (0, 2))
+    rows = judge.embedding.weight
+    torch.testing.assert_close(zero - two, seen[0] @ (rows[0] - rows[2]))
+    z = torch.randn(4, method.latent)
+    assert not torch.equal(method.draw(z, torch.zeros(4, dtype=torch.long)), method.draw(z, torch.full((4,), 2)))
+    turns = list(method.step({"x": x.tanh(), "label": torch.tensor([0, 1, 2, 0])}))
+    assert [turn.player for turn in turns] == ["discriminator", "generator"]
+    with pytest.raises(UsageError, match="needs classes"):
+        build("ddgan", told, SIGNAL)

@@ -17,14 +17,14 @@ Expect: limner train ddgan --data digits --batch 64 --steps 1500 --threads 1 --s
 from collections.abc import Iterator
 from itertools import pairwise
 from math import sqrt
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.core.config import Adam, TrainingConfig
+from limner.core.config import Adam, AdversarialConfig
 from limner.core.errors import UsageError
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
@@ -39,7 +39,7 @@ from limner.tasks.generate import Generate
 # The authors' command for 32×32 px: rates 1.6e-4 and 1.25e-4 on a cosine down to 1e-5, β .5 and .9.
 
 
-class Config(TrainingConfig):
+class Config(AdversarialConfig):
     """The choices of a DDGAN."""
 
     times: int = Field(default=4, ge=1, le=64)
@@ -54,19 +54,21 @@ class Config(TrainingConfig):
     """Weight γ of the discriminator's squared slope at real pictures (R1)."""
     penalty_every: int = Field(default=15, ge=1)
     """Steps between two that have the penalty."""
+    conditioning: Literal["none", "projection"] = "none"
+    """Learn classes: the generator is told one beside the step, and the score is joined by a product with it."""
     generator: Adam = Adam(lr=1.6e-4, beta1=0.5, beta2=0.9, schedule="cosine", final=0.0625)
     """How the generator's weights move."""
     discriminator: Adam = Adam(lr=1.25e-4, beta1=0.5, beta2=0.9, schedule="cosine", final=0.08)
     """How the discriminator's weights move."""
 
     def settle(self, signal: Signal) -> Self:
-        """See that these are pictures.
+        """See that these are pictures, and that there are classes, if they are to be learned.
 
-        raises UsageError   if they are not
+        raises UsageError   if not
         """
         if signal.rank != 2:
             raise UsageError(f"ddgan makes pictures, not {signal.describe()}", "train gan, for example")
-        return self
+        return super().settle(signal)
 
 
 class DDGAN(Generate):
@@ -79,20 +81,23 @@ class DDGAN(Generate):
         super().__init__(config, signal)
         self.times, self.own, self.passes = config.times, config.latent, config.times
         self.penalty, self.penalty_every = config.penalty, config.penalty_every
+        self.conditional = config.labelled
+        classes = signal.classes if config.labelled else 0
         # Each step takes a picture of noise (the first as its start, the others from the posterior) and its own.
         self.latent = self.times * (signal.values + self.own)
         # Noise levels from the picture itself, 0, up to what is taken for pure noise.
         levels = [0.0, *sigmas(exponential_schedule(self.times)).tolist()]
         self.levels = torch.tensor(levels, device="cpu")
-        self.generator = DenoisingGenerator(config, signal)
-        self.discriminator = StepDiscriminator(signal, config.width)
+        self.generator = DenoisingGenerator(config, signal, classes)
+        self.discriminator = StepDiscriminator(signal, config.width, classes)
 
     def step(self, batch: Batch) -> Iterator[Move]:
+        label = self.told(batch) if self.conditional else None
         before, after, time = self.pair(batch["x"])
-        fake = self.guess(after, time)
+        fake = self.guess(after, time, label)
         penalised = self.moment.step % self.penalty_every == 0 and self.penalty > 0
-        on_real = self.discriminator(before.requires_grad_(penalised), after, time)
-        on_fake = self.discriminator(fake.detach(), after, time)
+        on_real = self.discriminator(before.requires_grad_(penalised), after, time, label)
+        on_fake = self.discriminator(fake.detach(), after, time, label)
         loss, values = cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake)
         if penalised:
             weighed = self.penalty / 2 * zero_centred(on_real, before)
@@ -100,7 +105,8 @@ class DDGAN(Generate):
             loss = loss + weighed
         yield Turn("discriminator", loss, values)
         _, after, time = self.pair(batch["x"])
-        yield Turn("generator", non_saturating_generator(self.discriminator(self.guess(after, time), after, time)))
+        fake = self.guess(after, time, label)
+        yield Turn("generator", non_saturating_generator(self.discriminator(fake, after, time, label)))
 
     def pair(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures before and after one step of noise, scaled to unit variance, and which step (N,), from 0."""
@@ -110,21 +116,22 @@ class DDGAN(Generate):
         after = before + (high**2 - low**2).sqrt() * self.noise(*x.shape)
         return scaled(before, low), scaled(after, high), time
 
-    def guess(self, after: Tensor, time: Tensor) -> Tensor:
+    def guess(self, after: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """What the pictures after a step could have been before it, scaled like them."""
         low, high = self.wide(time), self.wide(time + 1)
-        clean = self.generator(after, time, self.noise(len(after), self.own))
+        clean = self.generator(after, time, self.noise(len(after), self.own), label)
         noisy = after * (1 + high**2).sqrt()
         return scaled(posterior(clean, noisy, high, low, self.noise(*after.shape)), low)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        told = label if self.conditional else None
         pictures, own = z.unflatten(1, (self.times, -1)).split([self.signal.values, self.own], 2)
         pictures = pictures.unflatten(2, self.signal.shape)
         x = pictures[:, 0] * (1 + self.levels[-1] ** 2).sqrt()
         for number, time in enumerate(reversed(range(self.times))):
             times = torch.full((x.shape[0],), time, device=x.device)
             low, high = self.wide(times), self.wide(times + 1)
-            clean = self.generator(scaled(x, high), times, own[:, number])
+            clean = self.generator(scaled(x, high), times, own[:, number], told)
             # The last step goes to level 0, where the posterior is the picture and takes no noise.
             x = posterior(clean, x, high, low, pictures[:, (number + 1) % self.times])
         return x
@@ -140,9 +147,10 @@ def scaled(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 class DenoisingGenerator(nn.Module):
-    """A picture with noise (N, C, H, W), its step (N,) and random numbers (N, latent) → a picture in [-1, 1]."""
+    """A picture with noise (N, C, H, W), its step (N,), random numbers (N, latent) and, where there are any, its class
+    (N,) → a picture in [-1, 1]."""
 
-    def __init__(self, config: Config, signal: Signal) -> None:
+    def __init__(self, config: Config, signal: Signal, classes: int) -> None:
         super().__init__()
         wide = config.style
         self.style = nn.Sequential(
@@ -153,18 +161,19 @@ class DenoisingGenerator(nn.Module):
             nn.Linear(wide, wide),
             nn.SiLU(),
         )
-        self.network = sized_unet(signal, "small", config.width, style=wide)
+        self.network = sized_unet(signal, "small", config.width, classes, style=wide)
 
-    def forward(self, x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, z: Tensor, label: Tensor | None = None) -> Tensor:
         # The authors bring z to unit length in each component first, as StyleGAN does.
         z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        return self.network(x, time, style=self.style(z)).tanh()
+        return self.network(x, time, label, style=self.style(z)).tanh()
 
 
 class StepDiscriminator(nn.Module):
-    """The picture before and after a step (N, C, H, W), and its step (N,) → (N,) logits, positive for real."""
+    """The picture before and after a step (N, C, H, W), its step (N,) and, where there are any, its class (N,) → (N,)
+    logits, positive for real; a class adds its product with the features."""
 
-    def __init__(self, signal: Signal, width: int) -> None:
+    def __init__(self, signal: Signal, width: int, classes: int) -> None:
         super().__init__()
         self.width, self.patch = width, 2 if min(signal.size) >= 16 and not any(side % 2 for side in signal.size) else 1
         deep = 4 * width
@@ -176,13 +185,18 @@ class StepDiscriminator(nn.Module):
         self.blocks.extend(Step(a, b, deep, down=True) for a, b in pairwise(wide))
         self.last = nn.Sequential(Conv2d(wide[-1], wide[-1], 3, padding=1), nn.LeakyReLU(0.2))
         self.score = nn.Linear(wide[-1], 1)
+        if classes:
+            self.embedding = nn.Embedding(classes, wide[-1])
+            nn.init.normal_(self.embedding.weight, std=wide[-1] ** -0.5)
 
-    def forward(self, before: Tensor, after: Tensor, time: Tensor) -> Tensor:
+    def forward(self, before: Tensor, after: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         told = self.time(positions(time, self.width).to(before.dtype))
         x = self.first(F.pixel_unshuffle(torch.cat([before, after], 1), self.patch))
         for block in self.blocks:
             x = block(x, told)
-        return self.score(self.last(x).mean((2, 3))).flatten()
+        found = self.last(x).mean((2, 3))
+        score: Tensor = self.score(found).flatten()
+        return score if label is None else score + (self.embedding(label) * found).sum(1)
 
 
 class Step(nn.Module):
