@@ -117,23 +117,18 @@ def page(found: Runs, given: Any, lite: bool, called: str) -> str:
     """The results as Markdown."""
     rows = {name: [{row["name"]: row for row in report["figures"]} for report in found[name]] for name in FORMS}
     values = {figure: {name: [run[figure]["value"] for run in rows[name]] for name in FORMS} for figure in FIGURES}
-    seconds = {name: [report["training"]["seconds"] for report in found[name]] for name in FORMS}
     precisions = {name: found[name][0]["training"]["precision"] for name in FORMS}
-    ratio = statistics.fmean(seconds["plain"]) / statistics.fmean(seconds["fast"])
     lines = ["# The quick forms and PyTorch's own: the same results", ""]
     if lite:
         lines += ["**Lite.** Early or narrow models differ less or more than whole ones; see the line below.", ""]
     lines += [
         *table(rows, FIGURES), "",
         *(f"- {verdict(name, values[name])}" for name in FIGURES),
-        f"- Training took {spread(seconds['fast'])} s fast and {spread(seconds['plain'])} s plain: {ratio:.2f} times "
-        "as long.",
-        "", "| seed | " + " | ".join(f"{figure}, {name}" for figure in (*FIGURES, "seconds") for name in FORMS) + " |",
-        "|---" * (1 + len(FORMS) * (len(FIGURES) + 1)) + "|",
+        "", "| seed | " + " | ".join(f"{figure}, {name}" for figure in FIGURES for name in FORMS) + " |",
+        "|---" * (1 + len(FORMS) * len(FIGURES)) + "|",
     ]  # fmt: skip
     for i, report in enumerate(found["fast"]):
         cells = [f"{values[figure][name][i]:.4g}" for figure in FIGURES for name in FORMS]
-        cells += [f"{seconds[name][i]:,.0f}" for name in FORMS]
         lines.append(f"| {report['training']['seed']} | {' | '.join(cells)} |")
     other = "rows" if given.precision == "bf16" else "tiles"
     here, trained_on = machine(), found["fast"][0]["training"]["machine"]
@@ -148,11 +143,6 @@ def page(found: Runs, given: Any, lite: bool, called: str) -> str:
         f"{here['system']}, torch {trained_on['torch']}, load average at the end {os.getloadavg()[0]:.1f}; `{called}`",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{statistics.fmean(values):,.0f}" + (f" ± {statistics.stdev(values):,.0f}" if len(values) > 1 else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(chosen.threads)
     lite = chosen.epochs < EPOCHS or len(chosen.seeds) < len(SEEDS) or chosen.width != WIDTH
     kind = "-bf16" if chosen.precision == "bf16" else ""
-    file = chosen.out / f"same_results{kind}{'-lite' if lite else ''}.md"
+    size = f"-{chosen.epochs:g}-epochs-width-{chosen.width}-lite" if lite else ""
+    file = chosen.out / f"same_results{kind}{size}.md"
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in FORMS}
     for seed in chosen.seeds:
         for name in FORMS:
