@@ -32,6 +32,7 @@ from runs import tell, trained
 DOCS = Path(__file__).parent.parent / "docs"
 QUICK = "--generator.lr 5e-4 --discriminator.lr 5e-4"
 QUICKER = "--generator.lr 1e-3 --discriminator.lr 1e-3"
+EMOJI = "--size 32 --width 32 --batch 32 --average 5"
 SETTINGS = {
     "lsgan-mnist": f"--size 16 --width 16 --batch 64 --steps 1200 --average 2 {QUICK}",
     "vae-mnist": "--network dense --width 200 --latent 16 --epochs 4 --average 2",
@@ -44,20 +45,20 @@ SETTINGS = {
     "wgan_gp-mnist": f"--size 16 --width 16 --batch 32 --critic-steps 2 --steps 500 --average 2 {QUICKER}",
     "gan-mnist": f"--size 16 --width 64 --batch 32 --steps 1500 --average 2 {QUICK}",
     "vae-emoji": "--network dense --width 200 --latent 32 --batch 32 --epochs 20 --average 2",
-    "dcgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "dcgan-emoji": f"{EMOJI} --epochs 100",
     "unrolled-mnist": "--size 16 --width 16 --spectral --unroll 1 --batch 32 --steps 700 --average 2"
     " --generator.lr 1e-3 --discriminator.lr 1e-4",
     "r3gan-mnist": f"--size 16 --width 32 --blocks 1 --lazy 4 --gamma 1 --batch 32 --steps 1200 --average 2 {QUICKER}",
     "ddpm-mnist": "--size 16 --width 16 --batch 32 --steps 1500 --average 5 --denoiser.lr 2e-3",
     "ddgan-mnist": f"--size 16 --width 16 --batch 16 --steps 1000 --average 1 {QUICKER}",
-    "gan_cls-emoji": f"--width 16 --batch 32 --epochs 6 --average 1 {QUICKER}",
-    "lsgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
-    "sngan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
-    "pacgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
-    "mgan-emoji": f"--width 16 --batch 32 --epochs 12 --average 2 {QUICKER}",
+    "gan_cls-emoji": f"{EMOJI} --epochs 60",
+    "lsgan-emoji": f"{EMOJI} --epochs 100",
+    "sngan-emoji": f"{EMOJI} --epochs 100",
+    "pacgan-emoji": f"{EMOJI} --epochs 100",
+    "mgan-emoji": f"{EMOJI} --epochs 100",
     "gan-emoji": f"--size 16 --width 64 --batch 32 --epochs 20 --average 2 {QUICK}",
-    "gman-emoji": f"--width 16 --batch 32 --epochs 10 --average 2 {QUICKER}",
-    "wgan_gp-emoji": f"--width 16 --batch 32 --critic-steps 2 --epochs 15 --average 2 {QUICKER}",
+    "gman-emoji": f"{EMOJI} --epochs 60",
+    "wgan_gp-emoji": f"{EMOJI} --critic-steps 2 --epochs 60",
     "r3gan-emoji": f"--size 16 --width 32 --blocks 1 --lazy 4 --gamma 1 --batch 32 --steps 1200 --average 2 {QUICKER}",
     "unrolled-emoji": "--size 16 --width 16 --spectral --unroll 1 --batch 32 --steps 700 --average 2"
     " --generator.lr 1e-3 --discriminator.lr 1e-4",

@@ -605,7 +605,9 @@ def _compared(
     from limner.metrics.diversity import diversity_ratio
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
+    from limner.training.processor import keep_pages
 
+    keep_pages()
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
     z = torch.randn(request.samples, looks[0].latent, generator=generator(request.seed, "doctor", "fake"))

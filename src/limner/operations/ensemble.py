@@ -167,7 +167,9 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
     from limner.metrics.mixture import best_weights, kernel_form
     from limner.models.ensemble import rejection
     from limner.reports.subject import source_of
+    from limner.training.processor import keep_pages
 
+    keep_pages()
     signal, learned = methods[0].signal, models[0].header["data"]
     source = request.data or source_of(models[0].path, learned)
     shape: dict[str, Any] = {"channels": signal.channels, "fit": learned.get("fit") or "crop"} if signal.rank else {}

@@ -270,6 +270,9 @@ class _Evaluation:
 
     def run(self) -> Iterator[Event]:
         """Measure, look, write."""
+        from limner.training.processor import keep_pages
+
+        keep_pages()
         if self.data.signal.rank not in (0, 2):
             raise UsageError(f"evaluate measures pictures and points, not {self.data.signal.describe()}")
         rows, panels, record = yield from (self._points() if not self.data.signal.rank else self._images())
