@@ -47,7 +47,7 @@ def test_two_processes_make_the_run_that_one_makes(tmp_path):
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
-    assert said.count("drawn from a fixed seed") == 1, "one process tells what both do"
+    assert said.count("train points") == 1, "one process tells what both do"
     assert "left: " not in said, "a thread that outlives the group may abort the process as Python shuts down"
 
 
