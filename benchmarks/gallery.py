@@ -133,9 +133,9 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         "# Gallery", "",
         "What every method makes after a short run on one processor thread: small networks, small pictures, a "
-        "quarter of a minute to two minutes of work for digits, a few minutes for emoji. So the grids show what a "
+        "quarter of a minute to nine minutes, as stands below each. So the grids show what a "
         "method makes soon, not what it can do; r3gan's have its loss over another method's networks, which are "
-        "quicker. Emoji after less than two minutes are blots: theirs wait for longer runs. "
+        "quicker. Emoji after a minute or two of work are blots: theirs wait for longer runs. "
         "Each has 32 samples of seed 0, as they came. The first seconds are those of the processor, the "
         "others those on the clock, on a machine that other work kept busy. All of it by "
         "`python benchmarks/gallery.py`.", "",
