@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.nn.function import Function
 from limner.nn.geometry import Geometry, Pair
 from limner.nn.moved import moved
 from limner.nn.rows import WIDEST, row_conv2d, row_conv_transpose2d
@@ -154,10 +155,8 @@ def frequencies(g: Geometry, dtype: torch.dtype) -> Frequencies:
         )
 
 
-class _Product(torch.autograd.Function):
+class _Product(Function):
     """x wᵀ for each frequency; unlike autograd's own it gives the gradient of w in the order of w."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, w: Tensor) -> Tensor:
@@ -177,14 +176,12 @@ class _Product(torch.autograd.Function):
 _product: Callable[[Tensor, Tensor], Tensor] = _Product.apply
 
 
-class _Mapped(torch.autograd.Function):
+class _Mapped(Function):
     """matrix (A, B) times x (B, C), plus bias (C,), where A and B are small and C is large; in bfloat16.
 
     Units that multiply matrices take rows 32 at a time, and those of a matrix that lies crosswise one by one: the
     library needs up to twice as long for other counts, and for autograd's own gradient.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, bias: Tensor | None, matrix: Tensor) -> Tensor:

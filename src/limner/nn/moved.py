@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from limner.nn.function import Function
 
 Map = Callable[[Tensor], Tensor]
 
 
-class _Moved(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Moved(Function):
     @staticmethod
     def forward(x: Tensor, there: Map, back: Map) -> Tensor:
         return there(x)

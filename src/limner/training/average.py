@@ -23,6 +23,15 @@ class Average:
         self.half_life = half_life
         self.networks = nn.ModuleDict({name: copy.deepcopy(method.get_submodule(name)) for name in method.averaged})
         self.networks.requires_grad_(False)
+        # Networks keep their tensors throughout, and walking through them takes longer than averaging small ones.
+        pairs = [
+            pair for name, own in self.networks.items() for pair in zip(
+                _tensors(own), _tensors(method.get_submodule(name)), strict=True
+            )
+        ]  # fmt: skip
+        self._own = [own for own, _ in pairs if own.is_floating_point()]
+        self._now = [now for own, now in pairs if own.is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, method: Method, seen: int, new: int) -> None:
@@ -33,12 +42,9 @@ class Average:
         """
         half_life = method.half_life(self.half_life, seen)
         share = 1 - 0.5 ** (new / half_life) if half_life > 0 else 1.0
-        for name, network in self.networks.items():
-            own, now = _tensors(network), _tensors(method.get_submodule(name))
-            real = [key for key, value in own.items() if value.is_floating_point()]
-            torch._foreach_lerp_([own[key] for key in real], [now[key] for key in real], share)
-            for key in own.keys() - set(real):
-                own[key].copy_(now[key])
+        torch._foreach_lerp_(self._own, self._now, share)
+        for own, now in self._counts:
+            own.copy_(now)
 
     @contextmanager
     def applied(self, method: Method) -> Iterator[Method]:
@@ -59,5 +65,5 @@ class Average:
         return self.networks.state_dict()
 
 
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
