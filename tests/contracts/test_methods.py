@@ -17,7 +17,6 @@ import torch
 import limner
 from limner.core import catalog
 from limner.core.config import Adam
-from limner.core.errors import UsageError
 from limner.core.events import Finished
 from limner.core.random import generator
 from limner.core.tensorfile import read_tensors
@@ -196,12 +195,8 @@ def test_exports_with_parity(case):
     """A batch of another size than the one it was traced with makes the same samples in ONNX Runtime."""
     header = {"method": case.name, "config": case.config, "sha256": ""}
     model = Model(Path("test"), header, built(case).eval())
-    if model.method.passes > 4:
-        with pytest.raises(UsageError, match="times through its network"):
-            moved(model, "onnxruntime")
-        return
-    if model.method.passes > 1 and case.signal.size != (16, 16):
-        pytest.skip("writing several passes as a graph takes a minute, and the small one is tested")
+    if model.method.passes > 1 and case.signal.size == (28, 28):
+        pytest.skip("writing such a network as a graph takes long, and smaller ones are tested")
     there, difference = moved(model, "onnxruntime")
     spread = float(there.draw(torch.randn(3, model.method.latent), None).std())
     # A network that has not learned makes nearly grey pictures, so the difference is measured by what varies in them.

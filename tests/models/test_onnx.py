@@ -150,13 +150,6 @@ def test_only_what_generates_is_exported():
         to_onnx(Model(Path("toy.safetensors"), HEADER, nn.Identity()))
 
 
-def test_a_method_of_many_passes_is_refused():
-    method = small(Toy)
-    method.passes = 35
-    with pytest.raises(UsageError, match="which passes 35 times through its network"):
-        to_onnx(model(method))
-
-
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_moved_model_generates_the_same(runtime):
     method = dcgan()

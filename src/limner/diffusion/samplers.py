@@ -11,10 +11,11 @@ arXiv:2206.00364, equation 1 with σ(t) = t). All chance is in the arguments, so
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from limner.diffusion.scan import scan
 
 Level = float | Tensor
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -28,9 +29,7 @@ def euler(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor |
 
     Source: Song, Meng & Ermon 2021, arXiv:2010.02502, equation 13
     """
-    for now, then in pairwise(levels):
-        x = x + (then - now) * _slope(denoise, x, now)
-    return x
+    return scan(_straight(denoise), x, *_columns(x, levels[:-1], levels[1:]))
 
 
 def heun(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | None = None) -> Tensor:
@@ -38,9 +37,7 @@ def heun(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | 
 
     Source: Karras et al. 2022, arXiv:2206.00364, algorithm 1
     """
-    for now, then in pairwise(levels):
-        x = _heun_step(denoise, x, now, then)
-    return x
+    return _corrected(denoise, x, levels[:-1], levels[1:])
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tensor | None = None) -> Tensor:
@@ -49,9 +46,11 @@ def ancestral(denoise: Denoiser, x: Tensor, levels: Sequence[float], noise: Tens
     Source: Ho et al. 2020, arXiv:2006.11239, equations 6 and 7 and algorithm 2, with the posterior's variance
     """
     noise = _needed(noise, levels)
-    for i, (now, then) in enumerate(pairwise(levels)):
-        x = posterior(denoise(x, _each(x, now)), x, now, then, noise[i])
-    return x
+
+    def step(x: Tensor, now: Tensor, then: Tensor, chance: Tensor) -> Tensor:
+        return posterior(denoise(x, now.expand(x.shape[0])), x, now, then, chance)
+
+    return scan(step, x, *_columns(x, levels[:-1], levels[1:]), noise)
 
 
 def churned_heun(
@@ -74,11 +73,10 @@ def churned_heun(
     """
     noise = _needed(noise, levels)
     most = min(churn / (len(levels) - 1), 2**0.5 - 1)
-    for i, (now, then) in enumerate(pairwise(levels)):
-        raised = now * (1 + most) if lowest <= now <= highest else now
-        x = x + (raised**2 - now**2) ** 0.5 * excess * noise[i]
-        x = _heun_step(denoise, x, raised, then)
-    return x
+    raised = [now * (1 + most) if lowest <= now <= highest else now for now in levels[:-1]]
+    added = [(above**2 - now**2) ** 0.5 * excess for above, now in zip(raised, levels, strict=False)]
+    (widths,) = _columns(x, added)
+    return _corrected(denoise, x, raised, levels[1:], widths.view(-1, *[1] * x.dim()) * noise)
 
 
 def posterior(clean: Tensor, x: Tensor, now: Level, then: Level, noise: Tensor) -> Tensor:
@@ -123,19 +121,40 @@ def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Sequence[float], 
     return SAMPLERS[sampler](denoise, start * levels[0], levels, chance)
 
 
-def _slope(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
-    return (x - denoise(x, _each(x, sigma))) / sigma
+def _columns(x: Tensor, *columns: Sequence[float]) -> list[Tensor]:
+    """Numbers of each step, (S,) a column, as x has them."""
+    return [torch.tensor(column, dtype=x.dtype, device=x.device) for column in columns]
 
 
-def _each(x: Tensor, sigma: float) -> Tensor:
-    return x.new_full((x.shape[0],), sigma)
+def _slope(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+    return (x - denoise(x, sigma.expand(x.shape[0]))) / sigma
 
 
-def _heun_step(denoise: Denoiser, x: Tensor, now: float, then: float) -> Tensor:
-    slope = _slope(denoise, x, now)
-    guess = x + (then - now) * slope
+def _straight(denoise: Denoiser) -> Callable[..., Tensor]:
+    def step(x: Tensor, now: Tensor, then: Tensor) -> Tensor:
+        return x + (then - now) * _slope(denoise, x, now)
+
+    return step
+
+
+def _corrected(
+    denoise: Denoiser, x: Tensor, now: Sequence[float], then: Sequence[float], more: Tensor | None = None
+) -> Tensor:
+    """Heun's steps between levels, S of them, and what is added to x before each: (S, N, C, *size)."""
+
+    def step(x: Tensor, now: Tensor, then: Tensor, *more: Tensor) -> Tensor:
+        x = x + more[0] if more else x
+        slope = _slope(denoise, x, now)
+        guess = x + (then - now) * slope
+        return x + (then - now) * (slope + _slope(denoise, guess, then)) / 2
+
+    columns = [*_columns(x, now, then), *([] if more is None else [more])]
+    if then[-1] > 0:
+        return scan(step, x, *columns)
+    x = scan(step, x, *(column[:-1] for column in columns))
     # At level 0 there is no slope to correct by.
-    return guess if then == 0 else x + (then - now) * (slope + _slope(denoise, guess, then)) / 2
+    last = x if more is None else x + more[-1]
+    return _straight(denoise)(last, *(column[-1] for column in columns[:2]))
 
 
 def _needed(noise: Tensor | None, levels: Sequence[float]) -> Tensor:

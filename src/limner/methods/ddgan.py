@@ -30,6 +30,7 @@ from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.diffusion.levels import exponential_schedule, sigmas
 from limner.diffusion.samplers import posterior
+from limner.diffusion.scan import scan
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
 from limner.losses.penalties import share, zero_centred
 from limner.nn.conv import Conv2d
@@ -127,14 +128,16 @@ class DDGAN(Generate):
         told = label if self.conditional else None
         pictures, own = z.unflatten(1, (self.times, -1)).split([self.signal.values, self.own], 2)
         pictures = pictures.unflatten(2, self.signal.shape)
-        x = pictures[:, 0] * (1 + self.levels[-1] ** 2).sqrt()
-        for number, time in enumerate(reversed(range(self.times))):
-            times = torch.full((x.shape[0],), time, device=x.device)
+
+        def step(x: Tensor, time: Tensor, own: Tensor, chance: Tensor) -> Tensor:
+            times = time.expand(x.shape[0])
             low, high = self.wide(times), self.wide(times + 1)
-            clean = self.generator(scaled(x, high), times, own[:, number], told)
-            # The last step goes to level 0, where the posterior is the picture and takes no noise.
-            x = posterior(clean, x, high, low, pictures[:, (number + 1) % self.times])
-        return x
+            return posterior(self.generator(scaled(x, high), times, own, told), x, high, low, chance)
+
+        x = pictures[:, 0] * (1 + self.levels[-1] ** 2).sqrt()
+        # The last step goes to level 0, where the posterior is the picture and takes no noise.
+        chance = pictures.roll(-1, 1).transpose(0, 1)
+        return scan(step, x, torch.arange(self.times - 1, -1, -1, device=x.device), own.transpose(0, 1), chance)
 
     def wide(self, time: Tensor) -> Tensor:
         """The noise level of each time (N,), as (N, 1, 1, 1)."""

@@ -25,8 +25,6 @@ TOLERANCE = 1e-4
 """How far a value in [-1, 1] may be from PyTorch's; a step of a picture's 256 is 78 times as large."""
 BATCHES = (1, 2, 5, 16)
 """Batch sizes that are compared: a graph that was traced with one must hold for all."""
-_PASSES = 4
-"""Passes through the network that a graph holds one after the other."""
 _TOGETHER = 250
 """Samples that a graph makes at a time."""
 _LARGEST = 2_000_000_000  # bytes of weights; a protocol buffer ends at 2 GiB
@@ -67,8 +65,13 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
     example = [one.to(method.device) for one in (torch.zeros(2, method.latent), method.in_turn(2)) if one is not None]
     try:
         with plain(), torch.no_grad(), _quiet():
+            verb: Any = _Verb(method).eval()
+            if method.passes > 1:
+                # The exporter would do so itself, once its usual way has failed at the loop after as long a time.
+                free = {name: {0: torch.export.Dim("batch")} for name in names}
+                verb = torch.export.export(verb, tuple(example), dynamic_shapes=free, strict=True)
             program = torch.onnx.export(
-                _Verb(method).eval(),
+                verb,
                 tuple(example),
                 dynamo=True,
                 verbose=False,
@@ -140,12 +143,6 @@ def _generating(model: Model) -> Generate:
         raise UsageError(
             f"{model.path} is an ensemble, in which each sample's noise picks who makes it; a graph would ask them all",
             "export its members, or sample it with limner sample, without --backend",
-        )
-    if isinstance(model.method, Generate) and model.method.passes > _PASSES:
-        raise UsageError(
-            f"{model.path} is a {model.name} model, which passes {model.method.passes} times through its network for "
-            f"each sample; a graph would hold them all, and up to {_PASSES} are exported",
-            "sample it with limner sample, without --backend",
         )
     if not isinstance(model.method, Generate):
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from limner.core.errors import missing_extra
+from limner.core.errors import LimnerError, missing_extra
 
 Runtime = Literal["onnxruntime", "openvino"]
 
@@ -43,7 +43,15 @@ def _openvino(graph: bytes, threads: int) -> Run:
     core = _quiet_openvino().Core()
     # Left to itself it computes in bfloat16 where the processor can, which moves pictures by far more than rounding.
     choices = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(core.read_model(graph), "CPU", choices)
+    try:
+        compiled = core.compile_model(core.read_model(graph), "CPU", choices)
+    except RuntimeError as error:
+        # It knows no loop whose body reads what stands outside, as a diffusion model's with classes does.
+        first = next((line for line in str(error).splitlines() if line.startswith("-- ")), "").removeprefix("-- ")
+        raise LimnerError(
+            f"OpenVINO cannot run this model's graph{f': {first}' if first else ''}",
+            "use --backend onnxruntime, or leave it out",
+        ) from error
     return lambda inputs: np.array(compiled(dict(inputs))[0])
 
 

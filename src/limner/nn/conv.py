@@ -70,8 +70,10 @@ def quick(x: Tensor) -> torch.dtype | None:
 
     Quick forms are for a CPU, and not while a graph is recorded.
     """
-    recorded = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
-    if x.device.type != "cpu" or _plain.get() or recorded:
+    # First of all, as what records a graph cannot look into a context.
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        return None
+    if x.device.type != "cpu" or _plain.get():
         return None
     lowered = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
     return torch.get_autocast_dtype("cpu") if lowered else x.dtype
