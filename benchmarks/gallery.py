@@ -33,6 +33,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 QUICK = "--generator.lr 5e-4 --discriminator.lr 5e-4"
 QUICKER = "--generator.lr 1e-3 --discriminator.lr 1e-3"
 EMOJI = "--size 32 --width 32 --batch 32 --average 5"
+SLOWER = (
+    "--size 16 --width 32 --batch 32 --average 5 --denoiser.lr 2e-3 --denoiser.schedule cosine --denoiser.final 0.05"
+)
 SETTINGS = {
     "lsgan-mnist": f"--size 16 --width 16 --batch 64 --steps 1200 --average 2 {QUICK}",
     "vae-mnist": "--network dense --width 200 --latent 16 --epochs 4 --average 2",
@@ -55,16 +58,16 @@ SETTINGS = {
     "gan_cls-emoji": f"{EMOJI} --epochs 60",
     "lsgan-emoji": f"{EMOJI} --epochs 100",
     "sngan-emoji": f"{EMOJI} --epochs 100",
-    "pacgan-emoji": f"{EMOJI} --epochs 100",
+    "pacgan-emoji": f"{EMOJI} --epochs 200",
     "mgan-emoji": f"{EMOJI} --epochs 100",
     "gan-emoji": "--size 16 --width 128 --batch 32 --epochs 200 --average 5",
     "gman-emoji": f"{EMOJI} --epochs 60",
-    "wgan_gp-emoji": f"{EMOJI} --critic-steps 2 --epochs 60",
+    "wgan_gp-emoji": f"{EMOJI} --critic-steps 2 --epochs 80 {QUICK}",
     "r3gan-emoji": f"{EMOJI} --network dcgan --gamma 1 --lazy 4 --steps 4000",
     "unrolled-emoji": "--size 16 --width 32 --spectral --unroll 1 --batch 32 --steps 3000 --average 5"
     " --generator.lr 5e-4 --discriminator.lr 1e-4",
-    "edm-emoji": "--size 16 --width 16 --batch 64 --steps 5000 --average 10 --denoiser.lr 2e-3",
-    "ddpm-emoji": "--size 16 --width 16 --batch 64 --steps 5000 --average 10 --denoiser.lr 2e-3",
+    "edm-emoji": f"{SLOWER} --steps 6000",
+    "ddpm-emoji": f"{SLOWER} --steps 6000",
     "ddgan-emoji": "--size 16 --width 16 --batch 32 --steps 3000 --average 5"
     " --generator.lr 4e-4 --discriminator.lr 3e-4",
 }
