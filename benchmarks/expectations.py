@@ -27,7 +27,7 @@ from limner.reports.words import measured
 from machine import machine
 from runs import RESULTS, evaluated, tell, trained
 
-SAMPLES = {"vae": 2_000, "edm": 500, "ddpm": 1_000, "ddgan": 1_000}
+SAMPLES = {"vae": 2_000, "edm": 1_000, "ddpm": 1_000, "ddgan": 1_000}
 """Fewer where a sample takes many passes; 10,000 otherwise."""
 
 
