@@ -235,3 +235,8 @@ def test_what_is_set_aside_is_not_learnt_from(tmp_path):
     assert sorted([*learned.rows, *aside.rows]) == list(range(100))
     torch.testing.assert_close(aside.take(np.array([2]))["x"], whole.take(aside.rows[[2]])["x"])
     assert len(whole.split(0.1, 3, seed=3)[1]) == 3
+
+
+def test_no_picture_is_changed_twice(tmp_path):
+    with pytest.raises(UsageError, match="--augment diffaugment and --augment-p would change each picture twice"):
+        list(limner.train("r3gan", data="digits", augment="diffaugment", augment_p=0.3, steps=1, out=tmp_path / "a"))

@@ -104,6 +104,7 @@ class R3GAN(Generate):
         super().__init__(config, signal)
         self.choices = config
         self.latent, self.conditional = config.latent, config.labelled
+        self.augments = config.augment_p > 0
         if config.network == "residual":
             self.generator: nn.Module = Generator(config, signal)
             self.discriminator: nn.Module = Discriminator(config, signal)

@@ -651,6 +651,10 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
         raise UsageError("--measured says nothing without --measure", "say how the data were measured: --measure")
     if request.measure and request.augment == "ada":
         raise UsageError("--augment ada looks at pictures that are not measured", "give --augment diffaugment")
+    if request.augment != "none" and method.augments:
+        raise UsageError(
+            f"--augment {request.augment} and --augment-p would change each picture twice", "leave out one of them"
+        )
     wraps: list[Wrap] = []
     if request.measure:
         wraps.append(Measured(method, request.measure, not request.measured, request.seed))

@@ -19,6 +19,7 @@ class Generate(Method):
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
     odds         whether what `judge` says are log-odds of being real, as a cross-entropy teaches
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
+    augments     whether its own step changes what its discriminator sees
     reads        what of a batch a conditional method is told
     truncates    whether shorter noise makes more typical samples; not where the noise is what a sample begins as
     """
@@ -29,6 +30,7 @@ class Generate(Method):
     latent: int
     passes: int = 1
     truncates: bool = True
+    augments: bool = False
     reads: ClassVar[str] = "label"
 
     @abstractmethod
