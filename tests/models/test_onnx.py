@@ -150,6 +150,17 @@ def test_only_what_generates_is_exported():
         to_onnx(Model(Path("toy.safetensors"), HEADER, nn.Identity()))
 
 
+def test_steps_that_cannot_be_recorded_are_refused_in_a_line():
+    class Deciding(Toy):
+        passes = 2
+
+        def generate(self, z, label=None):
+            return super().generate(z if z.sum() > 0 else -z, label)
+
+    with pytest.raises(LimnerError, match="toy cannot be written as a graph: "):
+        to_onnx(model(small(Deciding)))
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_moved_model_generates_the_same(runtime):
     method = dcgan()

@@ -74,9 +74,8 @@ def churned_heun(
     noise = _needed(noise, levels)
     most = min(churn / (len(levels) - 1), 2**0.5 - 1)
     raised = [now * (1 + most) if lowest <= now <= highest else now for now in levels[:-1]]
-    added = [(above**2 - now**2) ** 0.5 * excess for above, now in zip(raised, levels, strict=False)]
-    (widths,) = _columns(x, added)
-    return _corrected(denoise, x, raised, levels[1:], widths.view(-1, *[1] * x.dim()) * noise)
+    widths = [(above**2 - now**2) ** 0.5 * excess for above, now in zip(raised, levels, strict=False)]
+    return _corrected(denoise, x, raised, levels[1:], *_columns(x, widths), noise)
 
 
 def posterior(clean: Tensor, x: Tensor, now: Level, then: Level, noise: Tensor) -> Tensor:
@@ -116,9 +115,8 @@ def sample(sampler: str, denoise: Denoiser, z: Tensor, levels: Sequence[float], 
     levels   S + 1 of them
     returns  (N, *shape)
     """
-    start, *noise = z.unflatten(1, (-1, *shape)).unbind(1)
-    chance = torch.stack(noise) if sampler in STOCHASTIC else None
-    return SAMPLERS[sampler](denoise, start * levels[0], levels, chance)
+    parts = z.unflatten(1, (-1, *shape)).transpose(0, 1)
+    return SAMPLERS[sampler](denoise, parts[0] * levels[0], levels, parts[1:] if sampler in STOCHASTIC else None)
 
 
 def _columns(x: Tensor, *columns: Sequence[float]) -> list[Tensor]:
@@ -137,24 +135,28 @@ def _straight(denoise: Denoiser) -> Callable[..., Tensor]:
     return step
 
 
-def _corrected(
-    denoise: Denoiser, x: Tensor, now: Sequence[float], then: Sequence[float], more: Tensor | None = None
-) -> Tensor:
-    """Heun's steps between levels, S of them, and what is added to x before each: (S, N, C, *size)."""
+def _corrected(denoise: Denoiser, x: Tensor, starts: Sequence[float], ends: Sequence[float], *noise: Tensor) -> Tensor:
+    """Heun's steps between levels, S of them.
 
-    def step(x: Tensor, now: Tensor, then: Tensor, *more: Tensor) -> Tensor:
-        x = x + more[0] if more else x
+    noise  what is added to x before each, if anything: standard deviations (S,) and numbers (S, N, C, *size)
+    """
+
+    def noised(x: Tensor, *noise: Tensor) -> Tensor:
+        return x + noise[0] * noise[1] if noise else x
+
+    def step(x: Tensor, now: Tensor, then: Tensor, *noise: Tensor) -> Tensor:
+        x = noised(x, *noise)
         slope = _slope(denoise, x, now)
         guess = x + (then - now) * slope
         return x + (then - now) * (slope + _slope(denoise, guess, then)) / 2
 
-    columns = [*_columns(x, now, then), *([] if more is None else [more])]
-    if then[-1] > 0:
+    columns = [*_columns(x, starts, ends), *noise]
+    if ends[-1] > 0:
         return scan(step, x, *columns)
     x = scan(step, x, *(column[:-1] for column in columns))
     # At level 0 there is no slope to correct by.
-    last = x if more is None else x + more[-1]
-    return _straight(denoise)(last, *(column[-1] for column in columns[:2]))
+    now, then, *last = (column[-1] for column in columns)
+    return _straight(denoise)(noised(x, *last), now, then)
 
 
 def _needed(noise: Tensor | None, levels: Sequence[float]) -> Tensor:

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,9 +67,8 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
         with plain(), torch.no_grad(), _quiet():
             verb: Any = _Verb(method).eval()
             if method.passes > 1:
-                # The exporter would do so itself, once its usual way has failed at the loop after as long a time.
-                free = {name: {0: torch.export.Dim("batch")} for name in names}
-                verb = torch.export.export(verb, tuple(example), dynamic_shapes=free, strict=True)
+                # There is likely a loop in it. The exporter would do so itself, once its usual way has failed at that.
+                verb = _recorded(model, verb, example, names)
             program = torch.onnx.export(
                 verb,
                 tuple(example),
@@ -81,8 +80,7 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
                 dynamic_shapes={name: {0: "batch"} for name in names},
             )
     except torch.onnx.OnnxExporterError as error:
-        said = " ".join(str(error.__cause__ or error).split())[:300]
-        raise LimnerError(f"{model.name} cannot be written as a graph: {said}") from error
+        raise _unwritable(model, error.__cause__ or error) from error
     assert program is not None
     # PyTorch notes for each operation in which files of this machine it came about.
     ClearMetadataAndDocStringPass()(program.model)
@@ -93,6 +91,18 @@ def to_onnx(model: Model, opset: int = OPSET) -> bytes:
     onnx.checker.check_model(graph, full_check=True)
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
+
+
+def _recorded(model: Model, verb: nn.Module, example: Sequence[Tensor], names: Sequence[str]) -> Any:
+    free = {name: {0: torch.export.Dim("batch")} for name in names}
+    try:
+        return torch.export.export(verb, tuple(example), dynamic_shapes=free, strict=True)
+    except Exception as error:  # whatever the method's own code meets in there
+        raise _unwritable(model, error) from error
+
+
+def _unwritable(model: Model, error: BaseException) -> LimnerError:
+    return LimnerError(f"{model.name} cannot be written as a graph: {' '.join(str(error).split())[:300]}")
 
 
 def largest_difference(model: Model, run: Run) -> float:

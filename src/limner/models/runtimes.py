@@ -47,9 +47,10 @@ def _openvino(graph: bytes, threads: int) -> Run:
         compiled = core.compile_model(core.read_model(graph), "CPU", choices)
     except RuntimeError as error:
         # It knows no loop whose body reads what stands outside, as a diffusion model's with classes does.
-        first = next((line for line in str(error).splitlines() if line.startswith("-- ")), "").removeprefix("-- ")
+        lines = str(error).splitlines() or [""]
+        reason = next((line for line in lines if line.startswith("-- ")), lines[0]).removeprefix("-- ")
         raise LimnerError(
-            f"OpenVINO cannot run this model's graph{f': {first}' if first else ''}",
+            f"OpenVINO cannot run this model's graph: {reason}",
             "use --backend onnxruntime, or leave it out",
         ) from error
     return lambda inputs: np.array(compiled(dict(inputs))[0])

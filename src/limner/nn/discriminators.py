@@ -197,8 +197,8 @@ class _Largest(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         x, top = (saved.detach() for saved in ctx.saved_tensors)
-        # Autograd's own way takes several times longer: it compares into bytes and counts in whole numbers.
-        largest = torch.ge(x, top.unsqueeze(1), out=torch.empty_like(x))
+        # 1 for the largest. Comparing, and counting in whole numbers as autograd does, takes several times longer.
+        largest = (x - top.unsqueeze(1)).sign_().add_(1)
         return largest * (grad / largest.sum(1)).unsqueeze(1)
 
 

@@ -23,7 +23,7 @@ class Average:
         self.half_life = half_life
         self.networks = nn.ModuleDict({name: copy.deepcopy(method.get_submodule(name)) for name in method.averaged})
         self.networks.requires_grad_(False)
-        # Networks keep their tensors throughout, and walking through them takes longer than averaging small ones.
+        # Networks keep their tensors from here on, and walking through them takes longer than averaging small ones.
         pairs = [
             pair for name, own in self.networks.items() for pair in zip(
                 _tensors(own), _tensors(method.get_submodule(name)), strict=True
@@ -35,14 +35,15 @@ class Average:
 
     @torch.no_grad()
     def update(self, method: Method, seen: int, new: int) -> None:
-        """Move towards the method's weights.
+        """Move towards the weights of the method that this is the average of.
 
         seen  samples trained on so far, the new ones included
         new   samples since the last update
         """
         half_life = method.half_life(self.half_life, seen)
         share = 1 - 0.5 ** (new / half_life) if half_life > 0 else 1.0
-        torch._foreach_lerp_(self._own, self._now, share)
+        if self._own:
+            torch._foreach_lerp_(self._own, self._now, share)
         for own, now in self._counts:
             own.copy_(now)
 

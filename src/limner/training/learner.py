@@ -38,7 +38,7 @@ def two_passes() -> Iterator[None]:
 class Learner:
     """Trains one method.
 
-    method       the networks and their step
+    method       the networks and their step; it keeps its tensors from here on
     average      the moving average of its weights
     world        the processes that share each batch
     precision    what the networks compute in; weights stay float32
