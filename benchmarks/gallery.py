@@ -30,6 +30,7 @@ from limner.reports.words import flat
 from runs import tell, trained
 
 DOCS = Path(__file__).parent.parent / "docs"
+STEADY = "--generator.lr 3e-4 --discriminator.lr 3e-4"
 QUICK = "--generator.lr 5e-4 --discriminator.lr 5e-4"
 QUICKER = "--generator.lr 1e-3 --discriminator.lr 1e-3"
 EMOJI = "--size 32 --width 32 --batch 32 --average 5"
@@ -54,7 +55,7 @@ SETTINGS = {
     "r3gan-mnist": "--size 16 --network dcgan --width 16 --gamma 1 --lazy 4 --batch 32 --steps 2500 --average 2"
     f" {QUICK}",
     "ddpm-mnist": "--size 16 --width 16 --batch 32 --steps 1500 --average 5 --denoiser.lr 2e-3",
-    "ddgan-mnist": f"--size 16 --width 16 --batch 16 --steps 1000 --average 1 {QUICKER}",
+    "ddgan-mnist": f"--size 16 --width 16 --batch 16 --steps 1500 --average 1 {STEADY}",
     "gan_cls-emoji": f"{EMOJI} --epochs 60",
     "lsgan-emoji": f"{EMOJI} --epochs 100",
     "sngan-emoji": f"{EMOJI} --epochs 100",
@@ -68,8 +69,7 @@ SETTINGS = {
     " --generator.lr 5e-4 --discriminator.lr 1e-4",
     "edm-emoji": f"{SLOWER} --steps 6000",
     "ddpm-emoji": f"{SLOWER} --steps 6000",
-    "ddgan-emoji": "--size 16 --width 16 --batch 32 --steps 3000 --average 5"
-    " --generator.lr 4e-4 --discriminator.lr 3e-4",
+    "ddgan-emoji": f"--size 16 --width 16 --batch 32 --steps 2000 --average 2 {STEADY}",
 }
 """What is asked for beside the data: short runs want small networks and batches, quick rates and a short average."""
 
