@@ -199,7 +199,7 @@ def test_ddgan_learns_classes():
     told = {"width": 8, "conditioning": "projection"}
     method = build("ddgan", told, SIGNAL.model_copy(update={"classes": 3})).eval()
     judge, seen = method.discriminator, []
-    judge.last.register_forward_hook(lambda module, inputs, output: seen.append(output.detach().mean((2, 3))))
+    judge.last.register_forward_hook(lambda module, inputs, output: seen.append(output.detach().sum((2, 3))))
     x, time = torch.randn(4, *SIGNAL.shape), torch.tensor([0, 1, 2, 3])
     zero, two = (judge(x, x / 2, time, torch.full((4,), label)) for label in (0, 2))
     rows = judge.embedding.weight
