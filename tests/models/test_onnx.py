@@ -161,6 +161,13 @@ def test_steps_that_cannot_be_recorded_are_refused_in_a_line():
         to_onnx(model(small(Deciding)))
 
 
+def test_what_openvino_cannot_run_is_said_in_a_line():
+    with pytest.raises(
+        LimnerError, match=r"OpenVINO cannot run this model's graph: .*Unable to read the model.*\nhint: "
+    ):
+        start(b"no graph", "openvino")
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_moved_model_generates_the_same(runtime):
     method = dcgan()

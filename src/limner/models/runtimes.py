@@ -47,10 +47,8 @@ def _openvino(graph: bytes, threads: int) -> Run:
         compiled = core.compile_model(core.read_model(graph), "CPU", choices)
     except RuntimeError as error:
         # It knows no loop whose body reads what stands outside, as a diffusion model's with classes does.
-        lines = str(error).splitlines() or [""]
-        reason = next((line for line in lines if line.startswith("-- ")), lines[0]).removeprefix("-- ")
         raise LimnerError(
-            f"OpenVINO cannot run this model's graph: {reason}",
+            f"OpenVINO cannot run this model's graph: {' '.join(str(error).split())[:300]}",
             "use --backend onnxruntime, or leave it out",
         ) from error
     return lambda inputs: np.array(compiled(dict(inputs))[0])

@@ -8,8 +8,7 @@ import torch
 class Function(torch.autograd.Function):
     """torch.autograd.Function, for `torch.func` too; subclasses have forward and setup_context.
 
-    PyTorch reads the signature of forward at each call, which takes longer than a small operation itself (.1 ms), so it
-    is kept here.
+    PyTorch reads the signature of forward at each call, which can take longer than the operation itself, so it is kept.
     """
 
     generate_vmap_rule = True

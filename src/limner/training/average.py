@@ -24,11 +24,8 @@ class Average:
         self.networks = nn.ModuleDict({name: copy.deepcopy(method.get_submodule(name)) for name in method.averaged})
         self.networks.requires_grad_(False)
         # Networks keep their tensors from here on, and walking through them takes longer than averaging small ones.
-        pairs = [
-            pair for name, own in self.networks.items() for pair in zip(
-                _tensors(own), _tensors(method.get_submodule(name)), strict=True
-            )
-        ]  # fmt: skip
+        both = [(network, method.get_submodule(name)) for name, network in self.networks.items()]
+        pairs = [pair for own, now in both for pair in zip(_tensors(own), _tensors(now), strict=True)]
         self._own = [own for own, _ in pairs if own.is_floating_point()]
         self._now = [now for own, now in pairs if own.is_floating_point()]
         self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
