@@ -66,6 +66,14 @@ def test_results_go_to_stdout_and_the_rest_to_stderr() -> None:
     ]
 
 
+def test_of_thousands_of_epochs_a_hundred_are_told() -> None:
+    def lines(of: int) -> list[str]:
+        return told([Epoch(n, of, n, 0.1 * n, {}) for n in range(1, of + 1)])[1].splitlines()
+
+    assert len(lines(100)) == 100 and len(lines(130)) == 100
+    assert [line.split("/")[0] for line in lines(3200)] == [f"epoch {n:>4}" for n in range(32, 3201, 32)]
+
+
 def test_quiet_leaves_the_result() -> None:
     assert told(EVERY, quiet=True) == ("r/model.safetensors\n", "")
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BOLD, DIM, RED, YELLOW = "1", "2", "1;31", "33"
 _FIRST, _EVERY = 1.0, 10.0  # s
+_EPOCHS = 100
+"""Lines of epochs of one command at the most: two hundred pictures have thousands, of a fraction of a second each."""
 _BAR = 40
 
 
@@ -70,6 +72,7 @@ class Lines:
         self._bar: Live | None = None
         self._shown = False  # whether a table was
         self._what, self._due = "", 0.0
+        self._part = 0  # of the epochs, how many of _EPOCHS are told
 
     def tell(self, event: Event) -> None:
         match event:
@@ -90,7 +93,7 @@ class Lines:
             case Saved():
                 self._aside(f"saved {event.what}: {event.path}", DIM)
             case Epoch():
-                self._aside(epoch_line(event))
+                self._epoch(event)
 
     def fail(self, error: LimnerError) -> None:
         interrupted = error.exit_code > 128
@@ -151,6 +154,13 @@ class Lines:
             self._bar = Live(console=_console(self._err), auto_refresh=False, transient=True)
             self._bar.start()
         self._bar.update(_bar(event, self._bar.console.width), refresh=True)
+
+    def _epoch(self, event: Epoch) -> None:
+        """A line for each, or for as many as a person would read; the log has them all."""
+        part = event.epoch * _EPOCHS // event.of if event.of > _EPOCHS else event.epoch
+        if part != self._part:
+            self._part = part
+            self._aside(epoch_line(event))
 
     def _pace(self, event: Progress) -> None:
         """A line soon after the beginning, and then one every so often."""
