@@ -179,6 +179,7 @@ def test_a_picture_s_noise_is_looked_for_with_a_caption(run, monkeypatch):
         type(model.method), "generate", lambda self, z, label=None: (asked.append(label), own(self, z, label))[1]
     )
     monkeypatch.setattr("limner.operations.sample._PROJECTION_STEPS", 2)
+    monkeypatch.setattr("limner.models.latent._TRIES", 32)
     *_, done = sample(Sample(model=run, project=run / "own.png", out=run / "any.png"))
     assert done.values["label"] is None
     assert min(float((asked[-1] - example).norm()) for example in model.method.in_turn(64)) < 1e-5
