@@ -81,11 +81,13 @@ def test_augmentation_follows_the_schedule(monkeypatch):
     """From nothing at the start, along half a cosine of half the run, to all of it; both turns see both samples so."""
     asked = []
 
-    def flipped(x, u, p):
+    def flipped(x, u, p, colours):
         asked.append((p, u.shape))
+        assert colours == 0.5
         return x.flip(3)
 
     monkeypatch.setattr("limner.methods.r3gan.ada", flipped)
+    monkeypatch.setattr("limner.methods.r3gan.cutout", lambda x, u: x * 0)
     method = build("r3gan", {**SMALL, "augment_p": 0.4}, Signal(channels=1, size=(8, 8)))
     step(method, Moment(0, 101))
     assert not asked
@@ -98,16 +100,37 @@ def test_augmentation_follows_the_schedule(monkeypatch):
     method.moment = Moment(80, 101)
     first, _ = method.step({"x": real})
     assert asked == [(pytest.approx(0.4), (6, ADA_DRAWS))] * 4
-    torch.testing.assert_close(seen[0], real[:6].flip(3))
-    assert first.values["r1"].min() > 0  # with respect to the picture as it was
+    cut = seen[0].flatten(1).abs().amax(1) == 0
+    torch.testing.assert_close(seen[0][~cut], real[:6].flip(3)[~cut])
+    assert first.values["r1"][~cut].min() > 0  # with respect to the picture as it was
+    method.seen(torch.ones(2000, 1, 8, 8), None)
+    assert (seen[-1].flatten(1).amax(1) == 0).double().mean() == pytest.approx(0.4, abs=0.04)
     with pytest.raises(UsageError, match="--augment-p changes pictures, not points"):
         build("r3gan", {**SMALL, "augment_p": 0.4}, Signal(channels=2))
+
+
+def test_where_rates_are_constant_average_and_augmentation_are_whole_from_the_start():
+    steady = {"schedule": "constant", "beta2_final": None}
+    choices = {**SMALL, "augment_p": 0.4, "generator": steady, "discriminator": steady}
+    method, asked = build("r3gan", choices, Signal(channels=1, size=(8, 8))), []
+    method.luck.uniform = lambda *shape: (asked.append(shape), torch.rand(shape))[1]
+    step(method, Moment(0, 101))
+    assert (6, ADA_DRAWS + 3) in asked
+    assert method.half_life(3000, 0) == 3000 and method.gamma == Config().gamma
+
+
+def test_the_paper_s_preset_is_the_authors_for_cifar():
+    paper = Config(variant="paper").settle(Signal(channels=3, size=(32, 32)))
+    found = (paper.width, paper.fold, paper.blocks, paper.group, paper.batch, paper.average, paper.augment_p)
+    assert found == (768, False, 2, 16, 512, 5000, 0.55)
+    assert (paper.gamma, paper.gamma * paper.gamma_final, paper.latent) == (0.05, pytest.approx(0.005), 64)
+    assert Config(variant="paper").settle(Signal(channels=2)).augment_p == 0
 
 
 def test_losses_are_those_of_pairs():
     torch.manual_seed(0)
     method = build("r3gan", {**SMALL, "gamma": 0.4}, Signal(channels=1, size=(8, 8)))
-    for stage in [*method.generator.stages, *method.discriminator.stages]:
+    for stage in [*method.generator.stages, *method.discriminator.path[::2]]:
         torch.nn.init.normal_(stage[0].narrow.weight, std=0.1)
     first, second = step(method)
     v = first.values

@@ -90,6 +90,15 @@ def test_ada_changes_as_many_as_p_says():
         assert turned.double().mean().item() == pytest.approx(p, abs=0.03)
 
 
+def test_colours_may_change_less_often():
+    x, u = pictures(300, 1, 8, 8), chances(300, augment.ADA_DRAWS)
+    u[:, :18] = CLOSED
+    changed = [(augment.ada(x, u, 0.6, colours) - x).abs().flatten(1).amax(1) > 1e-9 for colours in (0.0, 0.5, 1.0)]
+    # Three changes of a grey picture, the flip half the time: 1 - (1 - p)² (1 - p / 2).
+    chance = [1 - (1 - p) ** 2 * (1 - p / 2) for p in (0.0, 0.3, 0.6)]
+    assert [float(some.double().mean()) for some in changed] == pytest.approx(chance, abs=0.08)
+
+
 def open_gates(**values):
     """Chances in which only the named change happens: (value columns, gate column)."""
     u = torch.full((1, augment.ADA_DRAWS), CLOSED, dtype=torch.float64)

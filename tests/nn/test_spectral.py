@@ -57,3 +57,16 @@ def test_another_call_with_other_weights_goes_through():
         if name.endswith("bias"):
             weights[name] = weights[name] / 2
     torch.testing.assert_close(functional_call(judge, weights, (x,)), judge(x))
+
+
+def test_a_class_is_heard_as_well_as_without():
+    """The sample that a class is joined as is not shrunk: the first layer sees the same picture beside it."""
+    seen = []
+    for divided in (False, True):
+        torch.manual_seed(1)
+        judge = discriminator("dcgan", Signal(channels=1, size=(16, 16), classes=3), 8, "concat", norm=False,
+                              spectral=divided)  # fmt: skip
+        judge.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        judge(torch.rand(3, 1, 16, 16), torch.arange(3))
+    assert seen[1][:, 1].square().mean().sqrt() > 0.8
+    torch.testing.assert_close(seen[0][:, 1], seen[1][:, 1])

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
 import limner
+from limner.core import catalog
 from limner.core.errors import UsageError
 from limner.core.events import Event, Finished, Note, Table, Warned
 from limner.core.random import generator
@@ -19,7 +21,19 @@ from limner.data.pack import write_pack
 from limner.data.sources import open_data
 from limner.metrics.interval import Interval
 from limner.metrics.memorisation import memorisation
-from limner.operations.doctor import ADVICE, Doctor, Signals, _copying, _memory, diagnose, doctor, from_log
+from limner.nn.measure import measurement
+from limner.operations.doctor import (
+    ADVICE,
+    Doctor,
+    Signals,
+    _copying,
+    _memory,
+    _newest_weights,
+    _opened,
+    diagnose,
+    doctor,
+    from_log,
+)
 from limner.training import checkpoint
 
 NATURAL, HIGH = Interval(0.5, 0.48, 0.53), Interval(0.8, 0.75, 0.85)
@@ -415,3 +429,51 @@ def test_held_out_data_must_be_others_of_the_same_kind(copy: Path, home: Path, t
     assert refused(copy, held_out="ring") == (
         "ring holds points with 2 coordinates, and the run learned 8×8 px, grey\nhint: give data of the same kind"
     )
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_measured_data_are_compared_with_measured_samples(
+    measured: bool, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A perfect generator of clean digits: its samples, measured, lie among measured data as real ones do. A
+    discriminator that saw clean pictures measured is not asked about them as they are."""
+    kind, source = catalog.method("gan"), home / "digits"
+    clean = finish(open_data(str(source), split="test"))
+    if measured:
+        form = measurement("pad-rotate-project", clean.signal)
+        for part in ("train", "test"):
+            data = finish(open_data(str(source), split=part))
+            u = torch.rand(len(data), form.draws, generator=torch.Generator().manual_seed(len(data)))
+            bytes_ = form.apply(data.take(np.arange(len(data)))["x"], u).add(1).mul(127.5).round().byte().numpy()
+            (tmp_path / "spoilt" / part).mkdir(parents=True)
+            write_pack(tmp_path / "spoilt" / part, bytes_, None, name="spoilt", split=part, source="a test")
+        source = tmp_path / "spoilt"
+    run = trained(tmp_path / "a", data=str(source), steps=20, measure="pad-rotate-project", measured=measured)
+    monkeypatch.setattr(kind, "draw", lambda self, z, *rest: clean.take(np.arange(len(z)) % len(clean))["x"])
+    found = examined(run)[1]["signals"]
+    assert found["precision"] == pytest.approx(found["real_precision"], abs=0.1)
+    assert found["coverage"] > 0.8 * found["real_coverage"]
+    assert ("memory" in found) == measured
+
+
+def test_ada_s_set_aside_pictures_are_unseen_data(home: Path, tmp_path: Path) -> None:
+    digits = finish(open_data(str(home / "digits")))
+    (tmp_path / "all").mkdir()
+    write_pack(tmp_path / "all", digits.samples, None, name="all", source="scikit-learn")
+    run = trained(tmp_path / "a", data=str(tmp_path / "all"), steps=20, augment="ada")
+    assert "memory" in examined(run)[1]["signals"]
+
+
+def test_a_checkpoint_from_before_the_classes_knows_none(home: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "a", data=str(home / "digits"), steps=20, conditioning="projection", checkpoint_every=10,
+                  transition=(0.4, 0.6))  # fmt: skip
+    weights, _ = _newest_weights(_opened(run))
+    assert weights is not None
+    early = weights.earlier[0]
+    z, label = torch.randn(10, 8, generator=torch.Generator().manual_seed(1)), torch.arange(10)
+    assert torch.equal(early.generate(z, label), early.generate(z, label.flip(0)))
+    assert not torch.equal(weights.method.generate(z, label), weights.method.generate(z, label.flip(0)))
+    steps = [run / "checkpoints" / f"step-000000{step}.safetensors" for step in (10, 20)]
+    with pytest.raises(UsageError, match="is from before its classes were in"):
+        list(limner.ensemble(*steps, out=tmp_path / "m.safetensors"))
+    list(limner.ensemble(steps[1], out=tmp_path / "m.safetensors"))

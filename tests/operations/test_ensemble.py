@@ -5,7 +5,11 @@ import torch
 
 import limner
 from limner.core.errors import UsageError
+from limner.core.events import Table
 from limner.core.tensorfile import read_tensors
+from limner.data.cache import finish
+from limner.data.pack import write_pack
+from limner.data.sources import open_data
 
 TINY = {"batch": 50, "width": 8, "latent": 3, "threads": 1, "steps": 30, "checkpoint_every": 10}
 
@@ -69,5 +73,33 @@ def test_a_critic_s_scores_reject_too(tmp_path):
 def test_models_of_different_things_are_refused(runs, tmp_path):
     with pytest.raises(UsageError, match=r"makes 8×8 px, grey, and .* points with 2 coordinates"):
         list(limner.ensemble(runs / "r1", runs / "r3", out=tmp_path / "m.safetensors"))
+    list(limner.train("gan", **TINY, data="digits", conditioning="projection", out=tmp_path / "told"))
+    with pytest.raises(UsageError, match=r"told/model.safetensors makes 10 classes on request, and .*r1.* none"):
+        list(limner.ensemble(runs / "r1", tmp_path / "told", out=tmp_path / "m.safetensors"))
     with pytest.raises(UsageError, match="at most 12 models, not 13"):
         list(limner.ensemble(*[runs / "r1"] * 13, out=tmp_path / "m.safetensors", weights="kid"))
+
+
+def test_a_discriminator_of_measured_pictures_judges_no_clean_ones(tmp_path):
+    list(limner.train("gan", **TINY, data="digits", measure="block-pixels:0.5", out=tmp_path / "a"))
+    for member in (tmp_path / "a", tmp_path / "a/checkpoints/step-00000020.safetensors"):
+        with pytest.raises(UsageError, match=r"discriminator knows pictures measured by block-pixels:0\.5 alone"):
+            list(limner.ensemble(member, out=tmp_path / "m.safetensors", reject=True, force=True))
+        list(limner.ensemble(member, out=tmp_path / "m.safetensors", force=True))
+        model = limner.load(tmp_path / "m.safetensors")
+        assert model.header["training"]["measure"] == "block-pixels:0.5"
+        assert "learned from measured pictures: block-pixels:0.5" in model.header["card"]
+        told = limner.evaluate(tmp_path / "m.safetensors", samples=300, metrics=("fd", "discriminator"), force=True)
+        (table,) = (event for event in told if isinstance(event, Table))
+        assert any("the discriminator is not asked" in note for note in table.notes)
+
+
+def test_members_that_make_no_classes_are_joined_whatever_labels_their_data_had(runs, tmp_path):
+    """What learns classes by itself, where there are any, is built again as for data without."""
+    digits = finish(open_data("digits"))
+    (tmp_path / "bare").mkdir()
+    write_pack(tmp_path / "bare", digits.samples, None, name="bare", source="scikit-learn")
+    small = {"width": 8, "batch": 50, "steps": 2, "threads": 1, "levels": 2}
+    list(limner.train("edm", **small, data=tmp_path / "bare", out=tmp_path / "b"))
+    list(limner.ensemble(runs / "r1", tmp_path / "b", out=tmp_path / "m.safetensors"))
+    assert len(limner.load(tmp_path / "m.safetensors").generate(3)) == 3

@@ -230,7 +230,7 @@ def test_a_resumed_run_is_the_same_and_p_is_kept(tmp_path, kind, monkeypatch):
 
 def test_what_is_set_aside_is_not_learnt_from(tmp_path):
     whole = dataset(100)
-    learned, aside = whole.split(0.1, 1000, seed=3)
+    learned, aside = whole.aside(seed=3)
     assert (len(learned), len(aside)) == (90, 10)
     assert sorted([*learned.rows, *aside.rows]) == list(range(100))
     torch.testing.assert_close(aside.take(np.array([2]))["x"], whole.take(aside.rows[[2]])["x"])

@@ -103,3 +103,15 @@ def test_another_method_s_model_and_freezing_without_one_are_refused(tmp_path):
         run(tmp_path / "b", "dcgan", init=tmp_path / "a")
     with pytest.raises(UsageError, match="--freeze keeps layers of a saved model"):
         run(tmp_path / "c", freeze=1)
+
+
+def test_layers_are_counted_in_the_order_that_a_picture_passes_them():
+    made = build("r3gan", {"width": 32, "blocks": 1, "fold": False}, Signal(channels=1, size=(64, 64)))
+    passed = []
+    for module in made.discriminator.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(lambda module, *_: passed.append(module))
+    made.discriminator(torch.zeros(1, 1, 64, 64))
+    for count in range(1, len(passed)):
+        freeze(made, count)
+        assert [not module.weight.requires_grad for module in passed] == [i < count for i in range(len(passed))]

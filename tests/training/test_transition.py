@@ -69,3 +69,16 @@ def test_a_score_that_is_all_projection_has_a_slope_before_classes_come_in():
 def test_what_makes_no_sense_is_refused(tmp_path, more, message):
     with pytest.raises(UsageError, match=message):
         list(limner.train("gan", **{**TINY, "transition": (0.0, 0.1), "steps": 20, "out": tmp_path / "a", **more}))
+
+
+def test_a_u_net_knows_no_class_before_either():
+    torch.manual_seed(0)
+    made = build("ddgan", {"width": 8, "style": 8, "latent": 4, "times": 2, "conditioning": "projection"},
+                 Signal(channels=1, size=(8, 8), classes=3)).eval()  # fmt: skip
+    for weight in made.parameters():  # Whose last layer begins near zero otherwise.
+        torch.nn.init.normal_(weight, std=0.3)
+    wrap = Transition(made, Average(made, 0).networks, 1.0, 3.0, 5.0)
+    z, label = torch.randn(3, made.latent), torch.tensor([0, 1, 2])
+    torch.testing.assert_close(made.generate(z, label), made.generate(z, label.flip(0)))
+    wrap.after({}, 10, 500)
+    assert (made.generate(z, label) - made.generate(z, label.flip(0))).abs().max() > 0.01

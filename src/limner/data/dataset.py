@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TEXT = 384
 """Numbers that stand for a caption, see limner.features.captions."""
+_ASIDE, _ASIDE_MOST = 0.1, 1000  # the share of the samples that is set aside, and the most
 FORMAT = 1
 """The version of the pack's layout. A pack of a later one is refused."""
 
@@ -125,18 +126,16 @@ class Dataset:
             batch["text"] = torch.from_numpy(self.text[indices])
         return batch
 
-    def split(self, share: float, most: int, seed: int) -> tuple[Dataset, Dataset]:
-        """Most of the samples, and a random few that are set aside.
+    def aside(self, seed: int) -> tuple[Dataset, Dataset]:
+        """Most of the samples, and a random tenth of them, at most 1,000, that training does not see.
 
-        share   of the samples that is set aside
-        most    of them there shall be
         seed    the same seed sets the same aside
         """
         from limner.core.random import permutation
 
         rows = np.arange(len(self)) if self.rows is None else self.rows
         order = rows[permutation(seed, len(rows), "aside")]
-        count = max(1, min(most, int(len(rows) * share)))
+        count = max(1, min(_ASIDE_MOST, int(len(rows) * _ASIDE)))
         return replace(self, rows=np.sort(order[count:])), replace(self, rows=np.sort(order[:count]))
 
     def need_classes(self, who: str) -> None:

@@ -32,7 +32,7 @@ from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import relativistic, scores
 from limner.losses.penalties import share, zero_centred
-from limner.nn.augment import ADA_DRAWS, ada
+from limner.nn.augment import ADA_DRAWS, ada, cutout
 from limner.nn.discriminators import discriminator
 from limner.nn.generators import generator
 from limner.nn.generators import halved as sizes_of
@@ -43,6 +43,7 @@ from limner.tasks.generate import Generate
 _PLAYER = Adam(lr=2e-4, beta1=0.0, beta2=0.9, beta2_final=0.99, schedule="cosine", final=0.25, until=0.5)
 # Their CIFAR preset, beside what is the default here.
 _PAPER = {"width": 768, "fold": False, "batch": 512, "average": 5000.0}
+_PAPER_PICTURES = {"augment_p": 0.55}
 
 
 class Config(AdversarialConfig):
@@ -50,7 +51,7 @@ class Config(AdversarialConfig):
 
     variant: Literal["small", "paper"] = "small"
     """Whose choices stand where none are made: small learns on a processor, paper is the authors' for CIFAR, for GPUs:
-    width 768, no fold, batch 512, average 5,000."""
+    width 768, no fold, batch 512, average 5,000, augment-p .55."""
     latent: int = Field(default=64, ge=1)
     """Random numbers that make one sample."""
     network: Literal["auto", "residual", "dense", "dcgan", "mnist", "mixture", "tiny_quarter", "tiny_half"] = "auto"
@@ -68,10 +69,10 @@ class Config(AdversarialConfig):
     gamma: float = Field(default=0.05, ge=0)
     """Weight of both slope penalties at the start; pictures of 64 px want about 2, of 256 px about 150."""
     gamma_final: float = Field(default=0.1, ge=0)
-    """The weight at the end of the schedule, as a share of gamma."""
+    """The weight at the end of the discriminator's schedule, as a share of gamma; with a constant rate gamma stays."""
     augment_p: float = Field(default=0.0, ge=0, le=1)
-    """How likely each of ADA's changes is at the end of the schedule, in all that the discriminator sees; 0 at its
-    start."""
+    """How likely each of ADA's changes is at the end of the discriminator's schedule, in all that it sees, colours half
+    as likely, and a hole; 0 at its start."""
     lazy: int = Field(default=1, ge=1)
     """Steps between penalties, which then count that many times; 4 saves a good part of the time."""
     conditioning: Literal["none", "projection"] = "none"
@@ -86,7 +87,8 @@ class Config(AdversarialConfig):
 
         raises UsageError   if what are no pictures should be augmented
         """
-        settled = super(Config, self.varied(_PAPER if self.variant == "paper" else {})).settle(signal)
+        paper = _PAPER | (_PAPER_PICTURES if signal.rank == 2 else {}) if self.variant == "paper" else {}
+        settled = super(Config, self.varied(paper)).settle(signal)
         if self.augment_p and signal.rank != 2:
             raise UsageError(f"--augment-p changes pictures, not {signal.describe()}", "leave out --augment-p")
         chosen = settled.network
@@ -133,9 +135,12 @@ class R3GAN(Generate):
 
     def seen(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Scores of what the discriminator is shown of samples at this moment. Penalties stay those of the samples."""
-        p = self.choices.augment_p * (1 - self.choices.discriminator.left(self.moment.progress))
+        p = self.choices.augment_p * come(self.choices.discriminator, self.moment.progress)
         if p > 0:
-            x = ada(x, self.luck.uniform(len(x), ADA_DRAWS).to(x.device, non_blocking=True), p)
+            u = self.luck.uniform(len(x), ADA_DRAWS + 3).to(x.device, non_blocking=True)
+            x = ada(x, u[:, :ADA_DRAWS], p, colours=0.5)
+            hole = (u[:, ADA_DRAWS] < p)[:, None, None, None]
+            x = torch.where(hole, cutout(x, u[:, ADA_DRAWS + 1 :]), x)
         return self.score(x, label)
 
     @property
@@ -146,7 +151,7 @@ class R3GAN(Generate):
 
     def half_life(self, longest: float, seen: int) -> float:
         """Samples after which a weight counts half in the moving average: from 0, along the generator's schedule."""
-        return longest * (1 - self.choices.generator.left(self.moment.progress))
+        return longest * come(self.choices.generator, self.moment.progress)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         made: Tensor = self.generator(z, label)
@@ -155,6 +160,11 @@ class R3GAN(Generate):
     def score(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         scored: Tensor = self.discriminator(x, label)
         return scored
+
+
+def come(player: Adam, progress: float) -> float:
+    """How much of a player's schedule has passed, from 0 to 1; all of it where its rate is constant."""
+    return 1.0 if player.schedule == "constant" else 1 - player.left(progress)
 
 
 class Generator(nn.Module):
@@ -191,8 +201,10 @@ class Discriminator(nn.Module):
         widths, start, depth = stages(config, signal)
         self.fold = 2 if config.fold else 1
         self.first = scaled(nn.Conv2d(signal.channels * self.fold**2, widths[-1], 1, bias=False))
-        self.stages = nn.ModuleList(stage(width, config, depth) for width in reversed(widths))
-        self.changes = nn.ModuleList(change(a, b) for a, b in pairwise(widths[::-1]))
+        blocks = [stage(width, config, depth) for width in reversed(widths)]
+        changes = [change(a, b) for a, b in pairwise(widths[::-1])]
+        # In the order that a picture passes them, by which fine-tuning counts the first layers: stage, change, stage …
+        self.path = nn.ModuleList([blocks[0], *(one for two in zip(changes, blocks[1:], strict=True) for one in two)])
         self.basis = scaled(nn.Conv2d(widths[0], widths[0], start, groups=widths[0], bias=False))
         told = widths[0] if config.labelled else 1
         self.linear = scaled(nn.Linear(widths[0], told, bias=False))
@@ -201,8 +213,8 @@ class Discriminator(nn.Module):
             nn.init.normal_(self.embedding.weight, std=(told * signal.classes) ** -0.5)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        x = self.stages[0](self.first(pixel_unshuffle(x, self.fold)))
-        for fit, blocks in zip(self.changes, self.stages[1:], strict=True):
+        x = self.path[0](self.first(pixel_unshuffle(x, self.fold)))
+        for fit, blocks in zip(self.path[1::2], self.path[2::2], strict=True):
             x = blocks(fit(halved(x)))
         found = self.linear(self.basis(x).flatten(1))
         if hasattr(self, "embedding"):

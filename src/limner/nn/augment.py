@@ -82,7 +82,7 @@ def cutout(x: Tensor, u: Tensor, share: float = 0.5) -> Tensor:
 # --- ADA --------------------------------------------------------------------------------------------------------------
 
 
-def ada(x: Tensor, u: Tensor, p: float) -> Tensor:
+def ada(x: Tensor, u: Tensor, p: float, colours: float = 1.0) -> Tensor:
     """Flips, turns, shifts, scales and colours, each with probability p.
 
     The published pipeline "bgc": pixel blitting, general geometry, colour. Pictures are resampled bilinearly, where the
@@ -91,6 +91,7 @@ def ada(x: Tensor, u: Tensor, p: float) -> Tensor:
     x        (N, C, H, W)
     u        (N, 28)       uniform in [0, 1)
     p        how likely each change is; 0 leaves pictures as they are
+    colours  how likely a change of colour is beside the others
     returns  (N, C, H, W)
 
     Source: Karras et al. 2020, arXiv:2006.06676, appendix B; strengths as in the authors' code
@@ -99,7 +100,7 @@ def ada(x: Tensor, u: Tensor, p: float) -> Tensor:
         return x
     u = u.to(torch.promote_types(x.dtype, torch.float32))
     x = warp(x, geometry(u[:, :18], p, *x.shape[2:])[:, :2], "reflect")
-    return recoloured(x, u[:, 18:], p)
+    return recoloured(x, u[:, 18:], colours * p)
 
 
 def geometry(u: Tensor, p: float, height: int, width: int) -> Tensor:

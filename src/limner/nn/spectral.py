@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import normalize
 
+from limner.nn.labels import LabelledSamples
+
 
 class Spectral(nn.Module):
     """A layer with its weight divided by the weight's largest singular value.
@@ -46,9 +48,11 @@ class Spectral(nn.Module):
 
 def spectral(network: nn.Module) -> nn.Module:
     """The network with each of its dense layers, convolutions and embeddings made Spectral, in place; or a layer made
-    so."""
+    so. The sample that a class is joined as stays: it is an input, which nothing has stretched yet."""
     if isinstance(network, nn.Linear | nn.Conv2d | nn.Embedding):
         return Spectral(network)
     for name, child in network.named_children():
+        if isinstance(network, LabelledSamples) and child is network.embedding:
+            continue
         setattr(network, name, spectral(child))
     return network

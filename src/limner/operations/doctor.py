@@ -520,7 +520,7 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
 def _built(run: _Run, found: Checkpoint) -> Generate:
     from limner.training.snapshot import snapshot
 
-    return _generating(snapshot(found, run.method, run.config), run)
+    return _generating(snapshot(found, run.method, run.config, run.settings["transition"]), run)
 
 
 def _generating(method: Any, run: _Run) -> Generate:
@@ -563,7 +563,9 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     device = pick_device(request.device)
     looks = tuple(method.to(device) for method in (weights.method, *weights.earlier))
     seen = yield from _unseen(request, run, data)
-    return _compared(request, replace(signals, diversity=None), data, seen, looks)
+    if seen is None and chosen["augment"] == "ada":  # which set some aside then
+        data, seen = data.aside(chosen["seed"])
+    return _compared(request, run, replace(signals, diversity=None), data, seen, looks)
 
 
 def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None, Dataset | None]:
@@ -597,7 +599,7 @@ def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None,
 
 
 def _compared(
-    request: Doctor, signals: Signals, data: Dataset, unseen: Dataset | None, looks: tuple[Generate, ...]
+    request: Doctor, run: _Run, signals: Signals, data: Dataset, unseen: Dataset | None, looks: tuple[Generate, ...]
 ) -> Signals:
     import torch
 
@@ -611,14 +613,16 @@ def _compared(
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
     z = torch.randn(request.samples, looks[0].latent, generator=generator(request.seed, "doctor", "fake"))
-    fake = looks[0].draw(z)
+    fake = _like_the_data(request, run, looks[0], z)
     real, small = data.take(order[: 2 * count])["x"], _small(fake)
     training = torch.cat([_small(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
     half, other = training[:count], training[count : 2 * count]
     near = prdc(half, small[:count])
     natural = prdc(half, other)
     which = neighbours(small, training)[1][:, 0]
-    before = prdc(half, _small(looks[-1].draw(z))[:count]).coverage.value if len(looks) > 1 else None
+    before = None
+    if len(looks) > 1:
+        before = prdc(half, _small(_like_the_data(request, run, looks[-1], z))[:count]).coverage.value
     signals = replace(
         signals,
         diversity=diversity_ratio(fake[:count], real[:count]),
@@ -632,6 +636,8 @@ def _compared(
     )
     if unseen is None:
         return signals
+    if run.settings["measure"] and not run.settings["measured"]:
+        return signals  # It saw its pictures measured, and knows nothing of them as they are.
     if looks[-1].conditional and unseen.manifest.classes != data.manifest.classes:
         return signals  # Of other classes it knows nothing.
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
@@ -639,6 +645,21 @@ def _compared(
     scores = [(method.scored(known), method.scored(new)) for method in looks]
     told = [(a, b) for a, b in scores if a is not None and b is not None]
     return replace(signals, memory=_memory(told, request.seed) if told else None)
+
+
+def _like_the_data(request: Doctor, run: _Run, method: Generate, z: Tensor) -> Tensor:
+    """Samples as a run's data are: measured where these were measured beforehand, and within [-1, 1] as in a file."""
+    import torch
+
+    from limner.core.random import generator
+    from limner.nn.measure import measurement
+
+    made = method.draw(z)
+    if not run.settings["measured"]:
+        return made
+    form = measurement(run.settings["measure"], method.signal)
+    u = torch.rand(len(made), form.draws, generator=generator(request.seed, "doctor", "measure"))
+    return form.apply(made, u).clamp(-1, 1)
 
 
 def _copying(samples: Tensor, training: Tensor, seed: int) -> Interval:

@@ -88,14 +88,19 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
                 f"{model.method.signal.describe()}",
                 "give models that make the same kind of thing",
             )
-        known = {method.signal.classes for method in (*methods, model.method) if method.conditional}
-        if len(known) > 1:
-            raise UsageError(
-                f"{model.path} knows {model.method.signal.classes} classes, and another model "
-                f"{min(known - {model.method.signal.classes})}",
-                "give models that learned the same classes",
-            )
         methods.append(model.method)
+        known, first = (one.signal.classes if one.conditional else 0 for one in (model.method, methods[0]))
+        if known != first:
+            raise UsageError(
+                f"{model.path} makes {known or 'no'} classes on request, and {models[0].path} {first or 'none'}",
+                "give models that learned the same classes, or none that learned any",
+            )
+        if request.reject and "measure" in model.header["training"]:
+            raise UsageError(
+                f"{model.path}'s discriminator knows pictures measured by {model.header['training']['measure']} alone, "
+                "and cannot judge clean ones",
+                "leave out --reject, or this model",
+            )
 
     shares = [1 / len(models)] * len(models)
     rules: list[Rejection | None] = [None] * len(models)
@@ -110,7 +115,9 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
         ),
         tries=_TRIES if request.reject else 1,
     )  # fmt: skip
-    joined = built.Ensemble(config, methods[0].signal, methods)
+    # Of members that make no classes, those built for data without any need to be built so again.
+    signal = min((method.signal for method in methods), key=lambda one: one.classes)
+    joined = built.Ensemble(config, signal, methods)
     training = _training(models) | distances
     facts = {"data": models[0].header["data"], "training": training, "card": _card(models, config, training)}
     digest = save_model(out, joined, built.NAME, facts)
@@ -134,7 +141,7 @@ def _member(path: Path) -> Model:
     from limner.operations.sample import model_file
     from limner.operations.train import read_config, split_choices
     from limner.training.checkpoint import KIND, Checkpoint
-    from limner.training.snapshot import snapshot
+    from limner.training.snapshot import classes_come_in, snapshot
 
     run = path.parent.parent
     if path.parent.name != "checkpoints" or path.name == "best.safetensors":
@@ -143,11 +150,16 @@ def _member(path: Path) -> Model:
     name = str(settings.pop("method", ""))
     request, config = split_choices(name, settings, str(run / "settings.json"))
     found = Checkpoint(path, *read_tensors(path, KIND))
+    if request.transition is not None and classes_come_in(found, request.transition):
+        raise UsageError(
+            f"{path} is from before its classes were in, which a model file cannot say", "give a later checkpoint"
+        )
     method = snapshot(found, name, config)
     header = found.header
     trained = {"steps": header["step"], "images": header["seen"], "seconds": round(header["seconds"], 1),
                "seed": request.seed, "precision": "", "machine": header["machine"],
                "skipped_steps": header["guard"]["skipped"]}  # fmt: skip
+    trained |= {name: header[name] for name in ("measure", "set_aside") if name in header}
     about = {"method": name, "config": method.config.model_dump(mode="json"), "data": header["data"],
              "sha256": header["sha256"], "training": trained}  # fmt: skip
     return Model(path, about, method)
@@ -238,10 +250,12 @@ def _rate(method: Any, rule: Rejection, seed: int) -> float:
 def _training(models: list[Model]) -> dict[str, Any]:
     """What the members' training comes to."""
     each = [model.header["training"] for model in models]
+    measured = sorted({one["measure"] for one in each if "measure" in one})
     sums = {name: sum(one.get(name, 0) for one in each) for name in ("steps", "images", "seconds", "skipped_steps")}
     return {
         **sums, "seed": each[0]["seed"], "precision": each[0]["precision"], "machine": each[0]["machine"],
         "limner": __version__, "members": [str(model.path) for model in models],
+        **({"measure": ", ".join(measured)} if measured else {}),
     }  # fmt: skip
 
 
@@ -255,6 +269,7 @@ def _card(models: list[Model], config: Any, training: Mapping[str, Any]) -> str:
         "",
         *(f"- {member.weight:.1%}: {member.method}, {model.header['training']['steps']:,} steps, {member.sha256}"
           for model, member in zip(models, config.members, strict=True)),
+        *([f"- learned from measured pictures: {training['measure']}"] if "measure" in training else []),
         f"- licence of the data: {data.get('licence') or 'not stated'}",
         f"- attribution: {data.get('attribution') or 'not stated'}",
         "- limits: it makes pictures like those its members learned from, with their biases, and nothing else",

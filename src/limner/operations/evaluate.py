@@ -264,6 +264,11 @@ class _Evaluation:
         made = self.subject.model.method if self.subject.model else None
         return made if isinstance(made, Generate) else None
 
+    @property
+    def spoilt(self) -> str:
+        """How the pictures were measured that the discriminator learned from; empty where they were not."""
+        return str(self.subject.model.header["training"].get("measure", "")) if self.subject.model else ""
+
     def wants(self, metric: str) -> bool:
         """Whether a metric was asked for."""
         return not self.request.metrics or metric in self.request.metrics
@@ -422,6 +427,8 @@ class _Evaluation:
 
         if self.method is None or not self.wants("discriminator") or sum(map(len, self.seen.logits)) >= JUDGED:
             return
+        if self.spoilt:
+            return  # It has never seen a clean picture.
         said = self.method.verdict(batch)
         if said is not None:
             self.seen.logits.append(said)
@@ -547,6 +554,8 @@ class _Evaluation:
                 f"{held:,} real ones against {held:,} others: there is no held-out part"
             )  # fmt: skip
             self.notes.append(f"real row: {against}")
+        if self.spoilt and self.wants("discriminator"):
+            self.notes.append(f"the discriminator is not asked: it knows pictures measured by {self.spoilt} alone")
         if held < count:
             self.notes.append("the real row has fewer samples than the model, which makes its distances read higher")
         if request.seeds > 1:

@@ -93,7 +93,6 @@ class Train(Settings):
     """Say what the run would take, in time and memory, and stop: a few steps are timed, and nothing is written."""
 
 
-_ASIDE, _ASIDE_MOST = 0.1, 1000  # the share of the data, and the most, that ADA sets aside where there is no test part
 _NOT_OF_THE_RUN = {"resume", "force", "out", "dry_run"}
 _SHAPES_BITS = {"cores": "threads", "precision": "precision", "torch": "torch", "processes": "processes"}
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -318,7 +317,7 @@ def _opened(request: Train, method: str) -> Generator[Event, None, tuple[Dataset
     if unseen is not None:
         unseen = yield from read(unseen)
     elif adapts:
-        dataset, unseen = dataset.split(_ASIDE, _ASIDE_MOST, request.seed)
+        dataset, unseen = dataset.aside(request.seed)
         yield Note(f"{len(unseen):,} samples are set aside, to see how far the discriminator over-fits")
     return dataset, unseen
 
@@ -530,6 +529,8 @@ def _prepared(
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
+    if dataset.rows is not None:
+        origin["set_aside"] = dataset.manifest.count - count
     if isinstance(made, Captioned):
         some_of_all = permutation(request.seed, count, "examples")[np.arange(EXAMPLES) % count]
         made.get_buffer("examples").copy_(dataset.take(some_of_all)["text"])
@@ -653,7 +654,8 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
         raise UsageError("--augment ada looks at pictures that are not measured", "give --augment diffaugment")
     if request.augment != "none" and method.augments:
         raise UsageError(
-            f"--augment {request.augment} and --augment-p would change each picture twice", "leave out one of them"
+            f"--augment {request.augment} and --augment-p would change each picture twice",
+            "leave out --augment, or give --augment-p 0",
         )
     wraps: list[Wrap] = []
     if request.measure:
@@ -680,7 +682,7 @@ def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
         "skipped_steps": loop.guard.skipped, "limner": __version__,
         "averaged": loop.learner.average.half_life > 0, "peak_memory_mb": round(loop.most_memory() / 1e6, 1), **more,
     }  # fmt: skip
-    training |= {name: loop.facts[name] for name in ("init", "measure") if name in loop.facts}
+    training |= {name: loop.facts[name] for name in ("init", "measure", "set_aside") if name in loop.facts}
     method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}
     if isinstance(loop.learner.method, Captioned):
         facts["text_encoder"] = {"name": f"{minilm.PACKAGE} {minilm.VERSION}", "sha256": minilm.SHA256}

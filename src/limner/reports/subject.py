@@ -81,6 +81,8 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
         data = yield from embedded(data)
     if learned.get("sha256") != data.manifest.sha256:
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
+    elif held_out is None and "set_aside" in header["training"]:
+        data, held_out = data.aside(header["training"]["seed"])
 
     def sampler(seed: int, count: int) -> Iterator[Tensor]:
         return draws(method, data, seed, count)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.errors import UsageError
+from limner.nn.unet import UNet
 from limner.tasks.generate import Captioned, Generate
 from limner.training.wrap import Wrap
 
@@ -17,15 +18,15 @@ from limner.training.wrap import Wrap
 class Transition(Wrap):
     """Draws what each class is known by, in every network, out of what all have in common.
 
-    Networks know a class by its row of an embedding. At first all share the mean of the rows, so that nothing tells
-    classes apart. The paper scales embeddings from 0; a discriminator that knows a sample by its projection alone would
-    have no score at all there.
+    Networks know a class by its row of an embedding, a U-Net by one of several numbers that it reads. At first all
+    share the mean of the rows, or of the numbers, so that nothing tells classes apart. The paper scales embeddings from
+    0; a discriminator that knows a sample by its projection alone would have no score at all there.
 
     method      is conditional
     averaged    the averaged networks, which are watched on the way
     start, end  kimg between which the scale rises
     total       kimg of the whole run
-    raises      UsageError   if the method learns no classes by embeddings, or the run ends before the classes are in
+    raises      UsageError   if the method learns no classes, or the run ends before they are in
 
     Source: Shahbazi et al. 2022, arXiv:2201.06578
     """
@@ -45,15 +46,11 @@ class Transition(Wrap):
                 f"let it end before {total:g}, or train longer",
             )
         self.start, self.end, self.seen = start, end, 0.0
-        networks = [module for network in (*method.children(), averaged) for module in network.modules()]
-        embeddings = [module for module in networks if isinstance(module, nn.Embedding)]
-        if not embeddings:
-            raise UsageError(
-                f"--transition works on embeddings of classes, and {type(method).__name__} has none",
-                "leave out --transition",
-            )
-        for embedding in embeddings:
-            embedding.register_forward_hook(self._drawn_out)
+        for module in [module for network in (*method.children(), averaged) for module in network.modules()]:
+            if isinstance(module, nn.Embedding):
+                module.register_forward_hook(self._drawn_out)
+            elif isinstance(module, UNet) and module.label is not None:
+                module.label.register_forward_pre_hook(self._mixed)
 
     @property
     def scale(self) -> float:
@@ -64,6 +61,11 @@ class Transition(Wrap):
         # The weight as this pass has it: spectral normalisation and looking ahead put others in its place.
         weight: Tensor = embedding.weight  # type: ignore[assignment]
         return output * self.scale + weight.mean(0).detach() * (1 - self.scale)
+
+    def _mixed(self, layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        # One number for each class: what all have in common is that each has the same share.
+        (told,) = inputs
+        return (told * self.scale + told.mean(1, keepdim=True) * (1 - self.scale),)
 
     def after(self, told: Mapping[str, float], index: int, batch: int) -> dict[str, float]:
         # Steps that were skipped or gone back on count too, as they do for the run's end.
