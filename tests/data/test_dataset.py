@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner.core.errors import DataError
+from limner.core.errors import DataError, UsageError
 from limner.core.signal import Signal
 from limner.data.dataset import Dataset, Manifest
 
@@ -73,3 +73,19 @@ def _seconds(dataset, indices):
     for start in range(0, len(indices), 128):
         dataset.take(indices[start : start + 128])
     return time.perf_counter() - began
+
+
+def test_shards_share_nothing_and_leave_nothing_out():
+    whole = _pictures(100)
+    parts = [whole.shard(f"{number}/3") for number in (1, 2, 3)]
+    assert sorted(row for part in parts for row in part.rows) == list(range(len(whole)))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    learned, aside = parts[1].aside(seed=5)
+    assert {*learned.rows, *aside.rows} == {*parts[1].rows}
+    assert whole.shard("") is whole
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "2", "a/b", "1/", "1/1000000", "-1/3"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(UsageError, match=f"'{text}' is no part of"):
+        _pictures().shard(text)

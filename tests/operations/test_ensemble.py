@@ -8,6 +8,7 @@ from limner.core.errors import UsageError
 from limner.core.events import Table
 from limner.core.tensorfile import read_tensors
 from limner.data.cache import finish
+from limner.data.dataset import Dataset
 from limner.data.pack import write_pack
 from limner.data.sources import open_data
 
@@ -103,3 +104,18 @@ def test_members_that_make_no_classes_are_joined_whatever_labels_their_data_had(
     list(limner.train("edm", **small, data=tmp_path / "bare", out=tmp_path / "b"))
     list(limner.ensemble(runs / "r1", tmp_path / "b", out=tmp_path / "m.safetensors"))
     assert len(limner.load(tmp_path / "m.safetensors").generate(3)) == 3
+
+
+def test_members_may_learn_from_shards(tmp_path, monkeypatch):
+    seen, own = [], Dataset.take
+    monkeypatch.setattr(Dataset, "take", lambda self, rows: (seen[-1].update(self.numbers(rows)), own(self, rows))[1])
+    for number in (1, 2):
+        seen.append(set())
+        list(limner.train("gan", **TINY, data="digits", shard=f"{number}/2", seed=number, out=tmp_path / str(number)))
+        header = limner.load(tmp_path / str(number) / "model.safetensors").header
+        assert header["training"]["shard"] == f"{number}/2"
+        assert f"learned from one part of them alone: {number}/2" in header["card"]
+    assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 1797
+    *_, done = limner.ensemble(tmp_path / "1", tmp_path / "2", out=tmp_path / "both")
+    assert done.values["weights"] == [0.5, 0.5]
+    list(limner.train(resume=tmp_path / "1", steps=40))

@@ -234,7 +234,7 @@ def test_what_is_set_aside_is_not_learnt_from(tmp_path):
     assert (len(learned), len(aside)) == (90, 10)
     assert sorted([*learned.rows, *aside.rows]) == list(range(100))
     torch.testing.assert_close(aside.take(np.array([2]))["x"], whole.take(aside.rows[[2]])["x"])
-    assert len(whole.split(0.1, 3, seed=3)[1]) == 3
+    assert len(dataset(12_000).aside(seed=3)[1]) == 1000, "a tenth, but no more than there is use for"
 
 
 def test_no_picture_is_changed_twice(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from limner.core.errors import DataError
+from limner.core.errors import DataError, UsageError
 from limner.core.settings import Settings
 from limner.core.signal import Signal
 from limner.data.stack import Stack
@@ -105,6 +105,10 @@ class Dataset:
         """What a method makes that learns from these data."""
         return self.manifest.signal
 
+    def numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Where samples stand in `samples`, `labels`, `captions` and `text`, some of which may not be meant."""
+        return indices if self.rows is None else self.rows[indices]
+
     def take(self, indices: np.ndarray) -> dict[str, Tensor]:
         """A batch.
 
@@ -115,7 +119,7 @@ class Dataset:
         """
         import torch
 
-        indices = indices if self.rows is None else self.rows[indices]
+        indices = self.numbers(indices)
         x = torch.from_numpy(self.samples[indices])
         if x.dtype == torch.uint8:
             x = x.to(torch.float32).div_(127.5).sub_(1.0)
@@ -125,6 +129,26 @@ class Dataset:
         if self.text is not None:
             batch["text"] = torch.from_numpy(self.text[indices])
         return batch
+
+    def shard(self, text: str) -> Dataset:
+        """One of several parts of the same size, each a random choice that no other shares a sample with.
+
+        text    "2/4" for the second of four; empty for all samples
+        raises  UsageError   if there is no such part
+        """
+        from limner.core.random import permutation
+
+        if not text:
+            return self
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= len(self)):
+            raise UsageError(
+                f"'{text}' is no part of {len(self):,} samples", "give --shard 2/4, for example, for the second of four"
+            )
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        # Whatever the run's seed, so that the parts of several runs have nothing in common.
+        order = rows[permutation(0, len(rows), "shard")]
+        return replace(self, rows=np.sort(order[int(number) - 1 :: int(of)]))
 
     def aside(self, seed: int) -> tuple[Dataset, Dataset]:
         """Most of the samples, and a random tenth of them, at most 1,000, that training does not see.

@@ -24,6 +24,7 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
         head.summary,
         "",
         f"- learned from: {data.describe()}; source: {data.source}",
+        *([f"- learned from one part of them alone: {training['shard']}"] if "shard" in training else []),
         *([f"- set aside, and not learned from: {training['set_aside']:,} of them"] if "set_aside" in training else []),
         f"- licence of the data: {data.licence or 'not stated'}",
         f"- attribution: {data.attribution or 'not stated'}",

@@ -557,6 +557,7 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     if data.manifest.sha256 != weights.data["sha256"]:
         yield Warned(f"{chosen['data']} has changed since the run: the samples cannot be held against it")
         return signals
+    data = data.shard(chosen["shard"])
     if len(data) < 2 * _FEW:
         yield Warned(f"{len(data)} samples of data are too few to hold made ones against; {2 * _FEW} are needed")
         return signals
@@ -735,7 +736,7 @@ def _modes(data: Dataset, fake: Tensor, order: Any, which: Tensor) -> dict[str, 
         found = modes.mixture(fake * data.manifest.scale, torch.tensor(mixture.centres), mixture.std)
     elif data.labels is not None and 1 < len(data.manifest.classes) <= len(fake) // _OF_A_MODE:
         there = len(data.manifest.classes)
-        labels = torch.from_numpy(data.labels[order])
+        labels = torch.from_numpy(data.labels[data.numbers(order)])
         found = modes.classes(labels[which], there, torch.bincount(labels, minlength=there))
     else:
         return {}

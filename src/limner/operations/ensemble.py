@@ -159,7 +159,7 @@ def _member(path: Path) -> Model:
     trained = {"steps": header["step"], "images": header["seen"], "seconds": round(header["seconds"], 1),
                "seed": request.seed, "precision": "", "machine": header["machine"],
                "skipped_steps": header["guard"]["skipped"]}  # fmt: skip
-    trained |= {name: header[name] for name in ("measure", "set_aside") if name in header}
+    trained |= {name: header[name] for name in ("measure", "shard", "set_aside") if name in header}
     about = {"method": name, "config": method.config.model_dump(mode="json"), "data": header["data"],
              "sha256": header["sha256"], "training": trained}  # fmt: skip
     return Model(path, about, method)

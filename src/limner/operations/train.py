@@ -45,6 +45,8 @@ class Train(Settings):
     """Channels of the pictures; auto takes colour if any of them has it."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """How pictures of another shape are brought to the size."""
+    shard: str = ""
+    """Learn from one of several parts of the data alone: 2/4 is the second of four. For members of an ensemble."""
     augment: Literal["none", "diffaugment", "ada"] = "none"
     """Changes to what the discriminator sees, so that it can't learn a small set by heart; ada finds how many."""
     lecam: float = Field(default=0, ge=0)
@@ -313,7 +315,7 @@ def _opened(request: Train, method: str) -> Generator[Event, None, tuple[Dataset
     else:
         dataset = yield from open_data(request.data, size=request.size, channels=channels, fit=request.fit)
         unseen = None
-    dataset = yield from read(dataset)
+    dataset = (yield from read(dataset)).shard(request.shard)
     if unseen is not None:
         unseen = yield from read(unseen)
     elif adapts:
@@ -529,8 +531,10 @@ def _prepared(
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
-    if dataset.rows is not None:
-        origin["set_aside"] = dataset.manifest.count - count
+    if request.shard:
+        origin["shard"] = request.shard
+    if unseen is not None and unseen.rows is not None:
+        origin["set_aside"] = len(unseen)
     if isinstance(made, Captioned):
         some_of_all = permutation(request.seed, count, "examples")[np.arange(EXAMPLES) % count]
         made.get_buffer("examples").copy_(dataset.take(some_of_all)["text"])
@@ -682,7 +686,7 @@ def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
         "skipped_steps": loop.guard.skipped, "limner": __version__,
         "averaged": loop.learner.average.half_life > 0, "peak_memory_mb": round(loop.most_memory() / 1e6, 1), **more,
     }  # fmt: skip
-    training |= {name: loop.facts[name] for name in ("init", "measure", "set_aside") if name in loop.facts}
+    training |= {name: loop.facts[name] for name in ("init", "measure", "shard", "set_aside") if name in loop.facts}
     method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}
     if isinstance(loop.learner.method, Captioned):
         facts["text_encoder"] = {"name": f"{minilm.PACKAGE} {minilm.VERSION}", "sha256": minilm.SHA256}

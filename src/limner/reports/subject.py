@@ -82,7 +82,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
     if learned.get("sha256") != data.manifest.sha256:
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
     elif held_out is None and "set_aside" in header["training"]:
-        data, held_out = data.aside(header["training"]["seed"])
+        data, held_out = data.shard(header["training"].get("shard", "")).aside(header["training"]["seed"])
 
     def sampler(seed: int, count: int) -> Iterator[Tensor]:
         return draws(method, data, seed, count)
@@ -103,8 +103,11 @@ def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Te
     for start in range(0, count, BATCH):
         z = torch.randn(BATCH, method.latent, generator=luck)
         some = min(BATCH, count - start)
-        which = None if told is None else torch.randint(len(told), (BATCH,), generator=luck)[:some].numpy()
-        yield method.draw(z[:some], None if told is None else torch.from_numpy(told[which]), BATCH)
+        if told is None:
+            yield method.draw(z[:some], None, BATCH)
+            continue
+        which = torch.randint(len(data), (BATCH,), generator=luck)[:some].numpy()
+        yield method.draw(z[:some], torch.from_numpy(told[data.numbers(which)]), BATCH)
 
 
 def source_of(path: Path, learned: Mapping[str, Any]) -> str:
