@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 from limner.core.errors import UsageError
 from limner.core.method import Luck, Moment
@@ -191,6 +192,27 @@ def test_ddgan_s_turns_judge_the_step_with_what_it_came_from():
     (_, came, time, _), (fake, came_too, time_too, _), (last, *_) = method.discriminator.asked
     assert torch.equal(came, came_too) and torch.equal(time, time_too)
     assert not fake.requires_grad and last.requires_grad
+
+
+def test_ddgan_s_penalty_is_half_gamma_times_the_squared_slope_every_fifteenth_step():
+    """Of a score that is a straight line through the picture before the step, Σ w x, the squared slope is Σ w²."""
+    method = build("ddgan", {"width": 8, "penalty": 0.5}, SIGNAL)
+    w = torch.randn(SIGNAL.shape, generator=torch.Generator().manual_seed(2))
+
+    class Line(Known):
+        def forward(self, before, after, time, label=None):
+            return (before * w).flatten(1).sum(1)
+
+    method.discriminator = Line()
+    found = {}
+    for step in (0, 7, 15):
+        method.moment, method.luck = Moment(step, 100), Luck(1)
+        turn = next(method.step({"x": torch.zeros(3, 1, 8, 8)}))
+        on_real, on_fake = turn.values["real_logit"], turn.values["fake_logit"]
+        found[step] = turn.loss - softplus(-on_real) - softplus(on_fake)
+    torch.testing.assert_close(found[0], w.square().sum().expand(3) * 0.5 / 2)
+    torch.testing.assert_close(found[7], torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[15], found[0])
 
 
 def test_ddgan_learns_classes():
