@@ -95,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"- ada watches {UNSEEN:,} digits that no other row has, without learning from them; unseen ones are others",
         f"- {where(f'{chosen.threads} threads', when='at the end')}; `{command('limited_data', arguments)}`",
     ]
-    path = chosen.out / f"limited_data{'-lite' if lite else ''}.md"
+    longer = f"-{chosen.steps}-steps" if chosen.steps != STEPS else ""
+    path = chosen.out / f"limited_data{longer}{'-lite' if lite else ''}.md"
     write(path, "\n".join(lines) + "\n")
     print("\n".join(lines))
     print(f"wrote {path}")
