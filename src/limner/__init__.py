@@ -22,21 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "compare", "doctor", "ensemble", "evaluate", "export", "load", "prepare", "sample", "train"]
 
 
-def train(method: str | None = None, **choices: Any) -> Iterator[Event]:
-    """Train a method. Nested settings are mappings.
+def train(method: str | None = None, config: str | Path | None = None, **choices: Any) -> Iterator[Event]:
+    """Train a method. Nested settings are mappings; `config` is a file of settings, over which the choices win.
 
     for event in limner.train("dcgan", data="mnist", epochs=1, generator={"lr": 2e-4}): print(event)
 
     raises UsageError, DataError, LimnerError   as the command line would print them
     """
-    from limner.operations.train import Train, split_choices
+    from limner.operations.train import asked
     from limner.operations.train import train as run
 
-    if method is None:
-        yield from run(None, Train.read(choices))
-    else:
-        request, config = split_choices(method, choices)
-        yield from run(method, request, config)
+    yield from run(*asked(method, choices, None if config is None else Path(config)))
 
 
 def sample(model: str | Path, **choices: Any) -> Iterator[Event]:

@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 
 import limner
 from limner.core.errors import UsageError
 from limner.core.events import Finished, Table
+from limner.core.tensorfile import read_header
 from limner.operations.compare import Compare, compare
 from limner.operations.evaluate import Evaluate, evaluate
 
@@ -50,6 +52,7 @@ def test_figures_of_another_protocol_are_not_compared(runs):
     file.parent.mkdir()
     report = json.loads((runs / "slow" / "evaluation" / "report.json").read_text())
     report["protocol"]["samples"] = 10_000
+    report["subject"]["sha256"] = read_header(runs / "fast/model.safetensors", "model")["sha256"]
     file.write_text(json.dumps(report))
     try:
         events = go(runs / "slow", runs / "fast", out="other.html")
@@ -60,6 +63,15 @@ def test_figures_of_another_protocol_are_not_compared(runs):
     finally:
         file.unlink()
         file.parent.rmdir()
+
+
+def test_figures_of_another_model_do_not_count(runs, tmp_path):
+    run = shutil.copytree(runs / "slow", tmp_path / "slow")
+    shutil.copy(runs / "fast/model.safetensors", run / "model.safetensors")
+    events = go(run, runs / "fast")
+    assert events[-1].values["runs"]["slow"]["figures"] == {}
+    notes = next(event for event in events if isinstance(event, Table)).notes
+    assert f"slow has no figures yet: limner evaluate {run}" in notes
 
 
 def test_the_last_preview_and_unfinished_runs(runs, tmp_path):

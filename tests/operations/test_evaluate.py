@@ -321,6 +321,56 @@ def test_data_that_it_did_not_learn_from(copied, cats):
     ]
 
 
+def test_a_shard_s_discriminator_and_copies_are_held_against_the_shard(tmp_path, monkeypatch):
+    """Beside all of the pictures, a discriminator that knows its twentieth by heart would look innocent."""
+    from limner.reports import evidence
+
+    asked = []
+    for name, place in (("judgement", 2), ("copies", 1)):
+        own = getattr(evidence, name)
+        monkeypatch.setattr(
+            evidence,
+            name,
+            lambda *args, own=own, place=place, **more: (asked.append(args[place]), own(*args, **more))[1],
+        )
+    tiny = {"batch": 20, "width": 8, "threads": 1, "steps": 3}
+    for _ in limner.train("gan", **tiny, data="digits", shard="1/20", out=tmp_path / "a"):
+        pass
+    go(what=str(tmp_path / "a"), metrics=("fd", "discriminator", "memorisation"), **QUICK)
+    report = json.loads((tmp_path / "a/evaluation/report.json").read_text())
+    shard = finish(open_data("digits")).shard("1/20")
+    assert len(asked) == 2 and all(np.array_equal(data.rows, shard.rows) for data in asked)
+    assert "of the 1,797 train samples" in " ".join(report["notes"])
+
+
+def test_the_held_out_part_is_named(tmp_path):
+    for _ in limner.train("gan", data="digits", augment="ada", steps=20, width=8, batch=16, threads=1, out=tmp_path):
+        pass
+    go(what=str(tmp_path), metrics=("fd",), **QUICK)
+    report = json.loads((tmp_path / "evaluation/report.json").read_text())
+    assert report["protocol"]["real row"] == "120 set aside in training"
+    assert report["protocol"]["reference"] == "120 of 1,618 (train)"
+
+
+def test_other_classes_than_the_model_s_are_not_asked_for(tmp_path):
+    for name, count in (("ab", 2), ("abc", 3)):
+        for letter in "abc"[:count]:
+            pictures(tmp_path / name / letter, count, count=20, side=8)
+    for _ in limner.train("gan", data=tmp_path / "ab", conditioning="concat", steps=3, width=8, batch=16, threads=1,
+                          out=tmp_path / "run"):  # fmt: skip
+        pass
+    events = go(what=str(tmp_path / "run"), data=str(tmp_path / "abc"), metrics=("fd",), samples=50, features="tiny")
+    warned = [event.text for event in events if isinstance(event, Warned)]
+    assert any("has other classes than" in text for text in warned)
+
+
+def test_metrics_of_points_are_not_chosen(tmp_path):
+    for _ in limner.train("gan", data="ring", latent=2, steps=3, width=8, batch=16, threads=1, out=tmp_path):
+        pass
+    assert said(UsageError, what=str(tmp_path), metrics=("fd",))[0].startswith("--metrics chooses among figures of")
+    go(what=str(tmp_path), metrics="discriminator", samples=300)
+
+
 def test_an_unfinished_run(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "settings.json").write_text("{}")

@@ -36,6 +36,14 @@ def test_separate_files(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["000000.png", "000001.png", "000002.png"]
 
 
+def test_new_files_do_not_lie_among_old_ones(run, tmp_path):
+    made(model=run, count=5, out=tmp_path / "many")
+    Image.new("L", (8, 8)).save(tmp_path / "many" / "000007.png")
+    made(model=run, count=3, out=tmp_path / "many", force=True)
+    left = sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert left == ["000000.png", "000001.png", "000002.png", "000007.png"], "the last is somebody's own"
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_another_backend_makes_the_same_pictures(run, tmp_path, backend):
     made(model=run, count=9, out=tmp_path / "own.png")
@@ -121,6 +129,7 @@ def test_a_picture_is_projected(run, tmp_path):
     done = events[-1].values
     with Image.open(tmp_path / "both.png") as both:
         assert both.size == (2 * 8 + 3 * 2, 8 + 2 * 2)
+    assert read_recipe(tmp_path / "both.png")["settings"]["latent"] == 6
     assert 0 <= done["pixel_distance"] < 2 and len(done["latent"]) == 6 and done["features"] == "digits"
 
 
@@ -131,6 +140,7 @@ def test_a_picture_is_projected(run, tmp_path):
         ({"count": 20_000, "out": "a.png"}, "do not fit on one sheet"),
         ({"class": "10"}, "makes no classes on request"),
         ({"project": "nowhere.png"}, "cannot read nowhere.png: no such file"),
+        ({"project": "a.png", "count": 4}, "takes no --count"),
         ({"project": "a.png", "interpolate": 3}, "give one of them|begins with a picture"),
     ],
 )

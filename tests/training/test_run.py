@@ -408,6 +408,61 @@ def test_a_signal_in_the_last_evaluation_is_made_up_for_too(tmp_path, monkeypatc
     assert isinstance(events[-1], Finished)
 
 
+@pytest.mark.parametrize("steps", [10, 20])
+def test_a_second_signal_in_the_same_evaluation_loses_nothing_either(tmp_path, monkeypatch, steps):
+    from limner.methods.gan import GAN
+
+    generate = GAN.generate
+
+    def slow(self, z, label=None):
+        if len(z) == 250:
+            os.kill(os.getpid(), signal.SIGINT)
+        return generate(self, z, label)
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(GAN, "generate", slow)
+        with pytest.raises(Interrupted, match="stopped at step 10"):
+            run(tmp_path / "a", steps=steps, batch=10_000, evaluate_every=1)
+        with pytest.raises(Interrupted, match="stopped at step 10"):
+            list(limner.train(resume=tmp_path / "a"))
+    list(limner.train(resume=tmp_path / "a"))
+    found = [line["step"] for line in read_log(tmp_path / "a" / "log.jsonl") if line["event"] == "evaluation"]
+    assert found == list(range(10, steps + 1, 10))
+
+
+def test_a_dry_run_of_an_old_run_leaves_it_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "a", steps=3)
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()}
+    events = list(limner.train(resume=tmp_path / "a", steps=9, dry_run=True))
+    assert isinstance(events[-1], Finished)
+    assert before == {path: path.read_bytes() for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()}
+
+
+def test_epochs_win_over_the_steps_of_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "a", steps=3, batch=1000)
+    *_, done = limner.train(resume=tmp_path / "a", epochs=0.05)
+    assert done.values["steps"] == 5
+    *_, done = limner.train(config=tmp_path / "a", epochs=0.04, out=tmp_path / "b")
+    assert done.values["steps"] == 4
+
+
+@pytest.mark.parametrize(("before", "now", "said"), [
+    ({}, {"augment": "ada"}, "began with 0 samples set aside, and cannot go on with 179"),
+    ({"augment": "ada"}, {"seed": 7}, "the seed says which samples are set aside"),
+    ({"shard": "1/2"}, {"shard": "2/2"}, "this run began with --shard 1/2"),
+    ({}, {"init": "a"}, "this run has begun with weights of its own"),
+    ({}, {"out": "b"}, "a run goes on in its own folder"),
+])  # fmt: skip
+def test_a_run_goes_on_with_what_it_began_with(tmp_path, monkeypatch, before, now, said):
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "a", data="digits", steps=3, **before)
+    with pytest.raises(UsageError, match=said):
+        list(limner.train(resume=tmp_path / "a", steps=6, **now))
+
+
 def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
     before = torch.get_rng_state(), torch.get_num_threads(), dict(os.environ)
     run(tmp_path / "a", steps=3, threads=2, deterministic=True)

@@ -140,18 +140,16 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
     """Training's settings are those of the run and of the method, which has to be known before its flags can be."""
     from limner.cli.flags import Line, nested, read, split
     from limner.core import catalog
-    from limner.core.config import merged
     from limner.operations.show import settings_of
-    from limner.operations.train import Train, read_config, split_choices, train
+    from limner.operations.train import Train, asked, method_of, read_config, train
 
     run = [*settings_of(Train), _config()]
     line = split(rest, run)
     file = line.given.get("--config")
-    stored = read_config(Path(str(file))) if file else {}
-    method = _first(line.words) or stored.pop("method", None) or _method_of(line.given.get("--resume"))
-    stored.pop("method", None)
+    resume = line.given.get("--resume")
+    method = _first(line.words) or (read_config(Path(str(file))).get("method") if file else None)
+    method = method or (method_of(Path(str(resume))) if resume else None)
     if method is None:
-        resume = line.given.get("--resume")
         return train(None, Train.read({"resume": resume} if resume else {}))
     kind = catalog.head(method).Config
     settings = [*run, *settings_of(kind)]
@@ -162,25 +160,11 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
                          f"did you mean --data {words[0]}?")  # fmt: skip
     values = nested(read(Line([], line.given), settings, f"limner train {method}"))
     values.pop("config", None)
-    before, below = split_choices(method, stored, str(file))
-    kind.read(below, str(file))
-    given = {name: value for name, value in values.items() if name in Train.model_fields}
-    own = {name: value for name, value in values.items() if name not in given}
-    config = kind.read(merged(below, own)).model_dump(mode="json", exclude_unset=True)
-    return train(method, Train.read({**before.model_dump(exclude_unset=True), **given}), config)
+    return train(*asked(method, values, Path(str(file)) if file else None))
 
 
 def _first(words: Sequence[str]) -> str | None:
     return words[0] if words else None
-
-
-def _method_of(run: str | bool | None) -> str | None:
-    """The method of an earlier run; None where there is no such run."""
-    from limner.operations.train import read_config
-
-    if not run or not (Path(str(run)) / "settings.json").is_file():
-        return None
-    return read_config(Path(str(run))).get("method")
 
 
 # --- commands and their pages -----------------------------------------------------------------------------------------

@@ -150,6 +150,12 @@ class Dataset:
         order = rows[permutation(0, len(rows), "shard")]
         return replace(self, rows=np.sort(order[int(number) - 1 :: int(of)]))
 
+    def without(self, others: Dataset) -> Dataset:
+        """The samples that are not among some others of the same set."""
+        assert others.rows is not None
+        rows = np.arange(self.manifest.count) if self.rows is None else self.rows
+        return replace(self, rows=np.setdiff1d(rows, others.rows))
+
     def aside(self, seed: int) -> tuple[Dataset, Dataset]:
         """Most of the samples, and a random tenth of them, at most 1,000, that training does not see.
 

@@ -65,10 +65,12 @@ class Config(AdversarialConfig):
     def settle(self, signal: Signal) -> Self:
         """See that these are pictures, and that there are classes, if they are to be learned.
 
-        raises UsageError   if not
+        raises UsageError   if not, or if they cannot be halved
         """
         if signal.rank != 2:
             raise UsageError(f"ddgan makes pictures, not {signal.describe()}", "train gan, for example")
+        if min(signal.size) < 2:
+            raise UsageError("ddgan halves pictures, and these have a side of 1 px", "give --size 8, for example")
         return super().settle(signal)
 
 

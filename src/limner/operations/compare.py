@@ -102,7 +102,7 @@ def _run(folder: Path, name: str) -> Run:
     if not (folder / "settings.json").is_file() and model.is_file():
         header = read_header(model, "model")
         chosen = flat({"method": header["method"], **_told(header["config"])})
-        return Run(name, str(folder), chosen, [], header["training"], _report(folder / _REPORT), b"")
+        return Run(name, str(folder), chosen, [], header["training"], _report(folder), b"")
     stored = read_config(folder)
     log = read_log(folder / "log.jsonl")
     method = str(stored.pop("method", ""))
@@ -116,7 +116,7 @@ def _run(folder: Path, name: str) -> Run:
     }
     grids = sorted((folder / "grids").glob("*.png"), key=lambda path: path.stat().st_mtime)
     return Run(
-        name, str(folder), flat(settings), log, _training(log), _report(folder / _REPORT),
+        name, str(folder), flat(settings), log, _training(log), _report(folder),
         grids[-1].read_bytes() if grids else b"",
     )  # fmt: skip
 
@@ -145,11 +145,18 @@ def _training(log: list[dict[str, Any]]) -> dict[str, Any]:
     return {"steps": last["step"], "images": last["seen"], "seconds": last["seconds"]} if last else {}
 
 
-def _report(path: Path) -> Mapping[str, Any] | None:
-    """A run's evaluation, if it was made and is whole."""
+def _report(folder: Path) -> Mapping[str, Any] | None:
+    """A run's evaluation, if it was made, is whole, and is that of the model which stands there."""
+    from limner.core.tensorfile import read_header
+
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     fits = isinstance(report, dict) and report.get("kind") == "evaluation" and report.get("format") == 1
-    return report if fits else None
+    if not fits:
+        return None
+    model = folder / "model.safetensors"
+    # The run may have gone on since, or another one may stand in its place.
+    same = not model.is_file() or report.get("subject", {}).get("sha256") == read_header(model, "model")["sha256"]
+    return report if same else None

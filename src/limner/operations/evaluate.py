@@ -77,6 +77,12 @@ class Evaluate(Settings):
         values = (value,) if isinstance(value, str | Path) else value
         return tuple(map(str, values)) if isinstance(values, list | tuple) else values
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """As on the command line, from Python."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
 
 _SHOWN = 100  # samples of the gallery, where they are small
 _ROW = 12  # pictures in a row of the other panels
@@ -265,6 +271,17 @@ class _Evaluation:
         return made if isinstance(made, Generate) else None
 
     @property
+    def learned(self) -> Dataset:
+        """The real data that the model learned from."""
+        return self.data if self.subject.learned is None else self.subject.learned
+
+    @property
+    def unseen(self) -> str:
+        """What the held-out part is."""
+        assert self.held_out is not None
+        return "set aside in training" if self.held_out.rows is not None else "of the test part"
+
+    @property
     def spoilt(self) -> str:
         """How the pictures were measured that the discriminator learned from; empty where they were not."""
         return str(self.subject.model.header["training"].get("measure", "")) if self.subject.model else ""
@@ -278,6 +295,10 @@ class _Evaluation:
         from limner.training.processor import keep_pages
 
         keep_pages()
+        if not self.data.signal.rank and not {"discriminator"}.issuperset(self.request.metrics):
+            raise UsageError(
+                "--metrics chooses among figures of pictures; of points all of theirs are taken", "leave out --metrics"
+            )
         if self.data.signal.rank not in (0, 2):
             raise UsageError(f"evaluate measures pictures and points, not {self.data.signal.describe()}")
         rows, panels, record = yield from (self._points() if not self.data.signal.rank else self._images())
@@ -441,7 +462,7 @@ class _Evaluation:
         """The nearest training picture of each sample."""
         from limner.reports.evidence import as_bytes, copies
 
-        looking = copies(samples, self.data, self.held_out)
+        looking = copies(samples, self.learned, self.held_out)
         while True:
             try:
                 yield from meter.looked(next(looking))
@@ -451,7 +472,7 @@ class _Evaluation:
         shape = self.data.signal.shape
 
         def pairs(chosen: Any) -> tuple[Any, Any, list[float]]:
-            nearest = self.data.take(found.nearest[chosen])["x"]
+            nearest = self.learned.take(found.nearest[chosen])["x"]
             return as_bytes(samples[chosen], shape), as_bytes(nearest, shape), found.distance[chosen].tolist()
 
         panels["nearest"] = pairs(found.distance.argsort()[:_ROW].numpy())
@@ -470,7 +491,7 @@ class _Evaluation:
             return
         method = self.method
         fake = torch.cat(self.seen.logits)[:JUDGED]
-        found = judgement(method.verdict, fake, self.data, self.held_out, odds=method.odds)
+        found = judgement(method.verdict, fake, self.learned, self.held_out, odds=method.odds)
         self.judge_rows = found.facts
         panels["logits"] = (found.train.tolist(), found.unseen.tolist(), found.fake.tolist())
 
@@ -550,7 +571,7 @@ class _Evaluation:
                 f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} "
                 f"samples of {manifest.name}"
             )
-            against = f"{held:,} of the test part against the same reference" if not halves else (
+            against = f"{held:,} {self.unseen} against the same reference" if not halves else (
                 f"{held:,} real ones against {held:,} others: there is no held-out part"
             )  # fmt: skip
             self.notes.append(f"real row: {against}")
@@ -581,7 +602,7 @@ class _Evaluation:
             "samples": count,
             "seeds": [request.seed + i for i in range(request.seeds)],
             "reference": f"{reference:,} of {len(self.data):,} ({manifest.split})" if reference else "–",
-            "real row": f"{held:,} " + ("held out (test)" if self.held_out is not None else "of the reference"),
+            "real row": f"{held:,} " + (self.unseen if self.held_out is not None else "of the reference"),
         }
         speed = None
         if subject.model is not None and self.seen.seconds:

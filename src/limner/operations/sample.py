@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -84,11 +84,22 @@ def sample(request: Sample) -> Iterator[Event]:
         raise UsageError(
             "--interpolate walks between two seeds, and --project begins with a picture", "give one of them"
         )
+    if request.project is not None and (vain := {"count", "truncation", "columns"} & request.model_fields_set):
+        raise UsageError(
+            f"--project looks for one picture's noise, and takes no --{min(vain)}", f"leave out --{min(vain)}"
+        )
     wish = "projection" if request.project is not None else "samples"
     out = request.out or path.with_name(f"{wish if request.interpolate is None else 'interpolation'}.png")
     # Samples without --out are named for us, so a free name is found; a name that a person gave is never taken over.
     out = _free(out) if request.out is None and not request.force else out
     refuse_existing(out, request.force)
+    if not sheet and out.is_dir():
+        from limner.data.images import read_recipe
+
+        # Or some of an earlier call's would stay among the new ones. What limner did not make is not touched.
+        for old in out.glob("[0-9]" * 6 + ".png"):
+            if read_recipe(old):
+                old.unlink()
     if sheet and request.count > 10_000:
         raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
 
@@ -110,9 +121,7 @@ def sample(request: Sample) -> Iterator[Event]:
     began = time.perf_counter()
     made = []
     noise = model.noise(request.count, request.seed, request.truncation)
-    recipe = {"seed": request.seed, "count": request.count, "truncation": request.truncation, **_by(request)}
-    recipe |= {} if request.class_ is None else {"label": request.class_}
-    recipe |= {} if request.text is None else {"text": request.text}
+    recipe = {"seed": request.seed, "count": request.count, **_how(request)}
     labels = model.labels(request.count, request.class_, request.text)
     turns = labels is not None and request.class_ is None and request.text is None
     classes = model.method.signal.classes if turns else 0
@@ -151,9 +160,11 @@ def _moved(model: Model, request: Sample) -> Generator[Event, None, Model]:
     return there
 
 
-def _by(request: Sample) -> dict[str, str]:
-    """What computed, for the recipe, where a value may differ by a rounding."""
-    return {} if request.backend == "torch" else {"backend": request.backend}
+def _how(request: Sample) -> dict[str, Any]:
+    """What was asked for, for the recipe; and what computed, where a value may differ by a rounding."""
+    asked = {"truncation": request.truncation, "label": request.class_, "text": request.text}
+    by = {} if request.backend == "torch" else {"backend": request.backend}
+    return {name: value for name, value in asked.items() if value is not None} | by
 
 
 def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
@@ -167,8 +178,7 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     assert request.interpolate is not None
     count = max(2, request.count)
     a, b = (model.noise(1, seed, request.truncation)[0] for seed in (request.seed, request.interpolate))
-    recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_by(request)}
-    recipe |= {} if request.text is None else {"text": request.text}
+    recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_how(request)}
     labels = model.labels(count, request.class_, request.text)
     if request.class_ is None and request.text is None and isinstance(model.method, Generate):
         # A walk stays with one class or caption: the first, if none is given.
@@ -220,7 +230,10 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
             told, speed = passed, step / passed
             left = (_PROJECTION_STEPS - step) / speed
             yield Progress("sample", step, _PROJECTION_STEPS, "steps", speed, "steps/s", left)
-    recipe = {"method": model.name, "model": model.sha256, "project": picture.name, "seed": request.seed}
+    recipe = {
+        "method": model.name, "model": model.sha256, "project": picture.name, "seed": request.seed, **_how(request),
+        "settings": model.header["config"],
+    }  # fmt: skip
     both = out if out.suffix else out / "projection.png"
     Pictures.of(torch.stack([target, found.sample]), recipe).save(both, columns=2)
     yield Saved("picture and nearest sample", both)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from limner.core import __version__, catalog
-from limner.core.config import TrainingConfig
+from limner.core.config import TrainingConfig, merged
 from limner.core.errors import LimnerError, ModelError, UsageError, missing_extra, nearest
 from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
@@ -114,8 +114,11 @@ def train(
     raises   UsageError, DataError, LimnerError, Interrupted, Diverged
     """
     request, config = request or Train(), config or {}
-    named = flat({**request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN), **config}).keys()
+    named = {*flat({**request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN), **config})}
+    named |= {"steps"} if "epochs" in named else set()
     if request.resume is not None:
+        if request.out is not None and request.out.resolve() != request.resume.resolve():
+            raise UsageError(f"a run goes on in its own folder, {request.resume}", "leave out --out")
         method, request, config = _resumed(request.resume, method, request, config)
     elif method is None:
         raise UsageError("train needs a method", nearest("", catalog.names()))
@@ -171,6 +174,33 @@ def split_choices(method: str, choices: Mapping[str, Any], where: str = "") -> t
     return Train.read(run, where), {name: value for name, value in choices.items() if name in own}
 
 
+def method_of(run: Path) -> str | None:
+    """The method of an earlier run; None where there is no such run."""
+    return read_config(run).get("method") if (run / "settings.json").is_file() else None
+
+
+def asked(method: str | None, values: Mapping[str, Any], file: Path | None) -> tuple[str | None, Train, dict[str, Any]]:
+    """What a person asks for: values by name, which win over those of a settings file.
+
+    method   its name; None where the file or the run that is gone on with names it
+    raises   UsageError   for what no setting is called, or a value that does not fit
+    """
+    stored = read_config(file) if file else {}
+    of_file = stored.pop("method", None)
+    method = method or of_file or (method_of(Path(values["resume"])) if values.get("resume") else None)
+    if method is None:
+        return None, Train.read({name: value for name, value in values.items() if name in Train.model_fields}), {}
+    kind = catalog.head(method).Config
+    before, below = split_choices(method, stored, str(file))
+    kind.read(below, str(file))
+    now, own = split_choices(method, values)
+    kept = before.model_dump(exclude_unset=True)
+    if "epochs" in own and "steps" not in now.model_fields_set:
+        kept.pop("steps", None)  # which would override what is asked for now
+    config = kind.read(merged(below, own)).model_dump(mode="json", exclude_unset=True)
+    return method, Train.read({**kept, **now.model_dump(exclude_unset=True)}), config
+
+
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,8 +218,11 @@ def _resumed(
         raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
     before, own = split_choices(name, stored, str(folder / "settings.json"))
     given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
-    merged = Train.read({**before.model_dump(exclude_unset=True), **given, "out": folder, "resume": folder})
-    return name, merged, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True)
+    stored = before.model_dump(exclude_unset=True)
+    if "epochs" in config and "steps" not in given:
+        stored.pop("steps", None)  # which would override what is asked for now
+    whole = Train.read({**stored, **given, "out": folder, "resume": folder, "dry_run": request.dry_run})
+    return name, whole, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True)
 
 
 def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str]) -> Iterator[Event]:
@@ -531,10 +564,10 @@ def _prepared(
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
-    if request.shard:
-        origin["shard"] = request.shard
-    if unseen is not None and unseen.rows is not None:
-        origin["set_aside"] = len(unseen)
+    aside = len(unseen) if unseen is not None and unseen.rows is not None else 0
+    origin |= ({"shard": request.shard} if request.shard else {}) | ({"set_aside": aside} if aside else {})
+    if found:
+        _same_part(request, aside, found)
     if isinstance(made, Captioned):
         some_of_all = permutation(request.seed, count, "examples")[np.arange(EXAMPLES) % count]
         made.get_buffer("examples").copy_(dataset.take(some_of_all)["text"])
@@ -634,6 +667,8 @@ def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None
         raise UsageError("--freeze keeps layers of a saved model", "give --init MODEL too")
     if request.init is None:
         return {}
+    if found and not found.header.get("init"):
+        raise UsageError("this run has begun with weights of its own", "leave out --init, or start a new run")
     # A run that goes on has its weights in its checkpoint; the model that it began from may be gone.
     came = found.header.get("init", "") if found else start_from(model_file(request.init), method, name)
     if found and found.header.get("freeze", 0) != request.freeze:
@@ -644,6 +679,24 @@ def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None
     if request.freeze:
         freeze(method, request.freeze)
     return {"init": came, "freeze": request.freeze}
+
+
+def _same_part(request: Train, aside: int, found: Checkpoint) -> None:
+    """A run goes on with the part of the data that it began with, or else it would have learned from what is unseen.
+
+    aside   samples that are set aside now
+    raises  UsageError   if it is another part
+    """
+    header, hint = found.header, "leave that as it was, or start a new run"
+    if header.get("shard", "") != request.shard:
+        raise UsageError(f"this run began with --shard {header.get('shard') or '1/1'}", hint)
+    if header.get("set_aside", 0) != aside:
+        raise UsageError(
+            f"this run began with {header.get('set_aside', 0):,} samples set aside, and cannot go on with {aside:,}",
+            hint,
+        )
+    if aside and header["settings"]["seed"] != request.seed:
+        raise UsageError("the seed says which samples are set aside, and this run began with another", hint)
 
 
 def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> list[Wrap]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Subject:
     most     how many there are at most; None where they are made
     model    None for a set of pictures
     facts    what the report says of it
+    learned  those of the real data that the model learned from; None for all of them
     """
 
     title: str
@@ -43,6 +44,7 @@ class Subject:
     most: int | None
     model: Model | None
     facts: Mapping[str, Any]
+    learned: Dataset | None = None
 
 
 Found = tuple[Subject, Dataset, Dataset | None]
@@ -79,13 +81,28 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
         )
     if isinstance(method, Captioned) and data.captions:
         data = yield from embedded(data)
+    part = None
     if learned.get("sha256") != data.manifest.sha256:
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
-    elif held_out is None and "set_aside" in header["training"]:
-        data, held_out = data.shard(header["training"].get("shard", "")).aside(header["training"]["seed"])
+    else:
+        part = data.shard(header["training"].get("shard", ""))
+        if "set_aside" in header["training"]:
+            part, aside = part.aside(header["training"]["seed"])
+            if held_out is None:
+                data, held_out = data.without(aside), aside
+    told = data
+    known = tuple(learned.get("classes", ()))
+    if (
+        method.conditional
+        and not isinstance(method, Captioned)
+        and data.labels is not None
+        and (data.manifest.classes != known)
+    ):
+        told = replace(data, labels=None)
+        yield Warned(f"{source} has other classes than {path} learned, so each of its own is made as often")
 
     def sampler(seed: int, count: int) -> Iterator[Tensor]:
-        return draws(method, data, seed, count)
+        return draws(method, told, seed, count)
 
     facts = {
         "what": "model", "path": str(path), "method": model.name, "sha256": model.sha256,
@@ -93,7 +110,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
     }  # fmt: skip
     title = f"{model.name} on {data.manifest.name}"
     names = ("samples", "real points" if not signal.rank else "real pictures")
-    return Subject(title, names, sampler, None, model, facts), data, held_out
+    return Subject(title, names, sampler, None, model, facts, part), data, held_out
 
 
 def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:

@@ -34,7 +34,7 @@ def start_from(path: Path, method: Method, name: str) -> str:
             raise UsageError(
                 f"--init {path} does not fit: '{key}' is {there or 'not there'}, needed {needed or 'nowhere'}",
                 _difference(header.get("config", {}), method.config.model_dump(mode="json"))
-                or f"its pictures differ: {header.get('signal')}",
+                or f"its pictures or classes differ: {header.get('signal')}",
             )
     try:
         method.load_state_dict(tensors)

@@ -157,6 +157,8 @@ class Loop:
                     # There is always something to go back to.
                     yield Saved("checkpoint", self.save())
                 yield from self._work(interrupt)
+                if world.agree(bool(interrupt.number)) and (self.step < plan.steps or world.agree(bool(self.due))):
+                    raise self._interrupted(interrupt)
                 while self.step < plan.steps:
                     # Whatever a step changes is changed before the first event about it is told.
                     values = self.learner.step(self.step, self._parts(), self.seen)
@@ -175,15 +177,18 @@ class Loop:
                     if due and world.first and self._saved_at != self.step:
                         yield Saved("checkpoint", self.save())
                     if stop and (self.step < plan.steps or world.agree(bool(self.due))):
-                        raise Interrupted(
-                            f"stopped at step {self.step:,} of {plan.steps:,}; everything so far is saved",
-                            f"go on with: limner train --resume {self.folder}",
-                            interrupt.number or 2,
-                        )
+                        raise self._interrupted(interrupt)
             except GeneratorExit:
                 if world.first and self._saved_at != self.step:
                     self.save()
                 raise
+
+    def _interrupted(self, interrupt: Interrupt) -> Interrupted:
+        return Interrupted(
+            f"stopped at step {self.step:,} of {self.plan.steps:,}; everything so far is saved",
+            f"go on with: limner train --resume {self.folder}",
+            interrupt.number or 2,
+        )
 
     def try_step(self, number: int) -> None:
         """Take the step of this number, to see how long it takes; the run can't be gone on with."""
