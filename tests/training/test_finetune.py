@@ -87,7 +87,7 @@ def test_a_resumed_run_is_the_same_without_the_model_that_it_began_from(tmp_path
 @pytest.mark.parametrize(("more", "message", "hint"), [
     ({"width": 8}, r"does not fit: 'discriminator.1.bias' is \(16,\), needed \(32,\)", "build it alike: --width 4"),
     ({"latent": 6}, "does not fit", "build it alike: --latent 5"),
-    ({"data": "ring"}, "does not fit", "its pictures differ"),
+    ({"data": "ring"}, "does not fit", "its pictures or classes differ"),
     ({"freeze": 4}, "the discriminator has 4 layers, and --freeze 4 would leave it nothing", "give --freeze 3 or less"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(tmp_path, more, message, hint):
