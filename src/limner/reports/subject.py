@@ -168,10 +168,13 @@ def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> 
     else:
         data, held_out = yield from open_parts(second, **shape)
     if made.signal.shape != data.signal.shape:
+        ways = []
+        if made.signal.channels != data.signal.channels:
+            ways.append("bring both to the same channels first: limner prepare PICTURES --colour grey")
+        if made.signal.size != data.signal.size:
+            ways.append(f"bring both to one size: --size {min(data.signal.size or (0,))}")
         raise UsageError(
-            f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}",
-            f"bring both to one size with --size {min(data.signal.size or (0,))}, or to the same channels first: "
-            "limner prepare PICTURES --colour grey",
+            f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}", "; ".join(ways)
         )
 
     def sampler(seed: int, count: int) -> Iterator[Tensor]:
