@@ -268,7 +268,7 @@ def test_pictures_of_other_sizes(cats, tmp_path):
     pictures(tmp_path / "large", 0, side=20, channels=1)
     assert said(UsageError, what=("large", "cats"), features="tiny") == (
         "large holds 20×20 px, grey, and cats holds 12×12 px, colour",
-        "bring both to the same channels first: limner prepare PICTURES --colour grey; bring both to one size: --size 12",
+        "bring both to the same channels first: limner prepare PICTURES --colour grey; give both one size: --size 12",
     )
     pictures(tmp_path / "grey", 0, side=12, channels=1)
     assert said(UsageError, what=("grey", "cats"), features="tiny")[1] == (

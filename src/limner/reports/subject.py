@@ -172,7 +172,7 @@ def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> 
         if made.signal.channels != data.signal.channels:
             ways.append("bring both to the same channels first: limner prepare PICTURES --colour grey")
         if made.signal.size != data.signal.size:
-            ways.append(f"bring both to one size: --size {min(data.signal.size or (0,))}")
+            ways.append(f"give both one size: --size {min(data.signal.size or (0,))}")
         raise UsageError(
             f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}", "; ".join(ways)
         )
