@@ -16,6 +16,7 @@ from limner.core import catalog
 from limner.core.errors import UsageError
 from limner.core.events import Event, Finished, Note, Table, Warned
 from limner.core.random import generator
+from limner.core.tensorfile import read_tensors
 from limner.data.cache import finish
 from limner.data.pack import write_pack
 from limner.data.sources import open_data
@@ -35,6 +36,8 @@ from limner.operations.doctor import (
     from_log,
 )
 from limner.training import checkpoint
+from limner.training.checkpoint import Checkpoint
+from limner.training.snapshot import classes_come_in
 
 NATURAL, HIGH = Interval(0.5, 0.48, 0.53), Interval(0.8, 0.75, 0.85)
 WELL = Signals(
@@ -474,6 +477,9 @@ def test_a_checkpoint_from_before_the_classes_knows_none(home: Path, tmp_path: P
     assert torch.equal(early.generate(z, label), early.generate(z, label.flip(0)))
     assert not torch.equal(weights.method.generate(z, label), weights.method.generate(z, label.flip(0)))
     steps = [run / "checkpoints" / f"step-000000{step}.safetensors" for step in (10, 20)]
+    header, tensors = read_tensors(steps[0], checkpoint.KIND)
+    without = {name: value for name, value in tensors.items() if not name.startswith("wrap.transition.")}
+    assert not classes_come_in(Checkpoint(steps[0], header, without), (0.4, 0.6)), "nothing held them back then"
     with pytest.raises(UsageError, match="is from before its classes were in"):
         list(limner.ensemble(*steps, out=tmp_path / "m.safetensors"))
     list(limner.ensemble(steps[1], out=tmp_path / "m.safetensors"))

@@ -41,6 +41,11 @@ def test_new_files_do_not_lie_among_old_ones(run, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "many" / "000007.png")
     made(model=run, count=3, out=tmp_path / "many", force=True)
     left = sorted(path.name for path in (tmp_path / "many").iterdir())
+    with pytest.raises(UsageError, match="makes no classes on request"):
+        made(model=run, count=1, out=tmp_path / "many", **{"class": "3"}, force=True)
+    made(model=run, count=4, interpolate=2, out=tmp_path / "many", force=True)
+    now = sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert now == [*left, "strip.png", "walk.gif"], "a refused wish and a walk take nothing away"
     assert left == ["000000.png", "000001.png", "000002.png", "000007.png"], "the last is somebody's own"
 
 

@@ -141,14 +141,12 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
     from limner.cli.flags import Line, nested, read, split
     from limner.core import catalog
     from limner.operations.show import settings_of
-    from limner.operations.train import Train, asked, method_of, read_config, train
+    from limner.operations.train import Train, asked, method_of, train
 
     run = [*settings_of(Train), _config()]
     line = split(rest, run)
-    file = line.given.get("--config")
-    resume = line.given.get("--resume")
-    method = _first(line.words) or (read_config(Path(str(file))).get("method") if file else None)
-    method = method or (method_of(Path(str(resume))) if resume else None)
+    file, resume = (Path(str(line.given[flag])) if line.given.get(flag) else None for flag in ("--config", "--resume"))
+    method = _first(line.words) or method_of(file, resume)
     if method is None:
         return train(None, Train.read({"resume": resume} if resume else {}))
     kind = catalog.head(method).Config
@@ -160,7 +158,7 @@ def _train(rest: Sequence[str]) -> Iterator[Event]:
                          f"did you mean --data {words[0]}?")  # fmt: skip
     values = nested(read(Line([], line.given), settings, f"limner train {method}"))
     values.pop("config", None)
-    return train(*asked(method, values, Path(str(file)) if file else None))
+    return train(*asked(method, values, file))
 
 
 def _first(words: Sequence[str]) -> str | None:

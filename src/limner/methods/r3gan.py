@@ -42,8 +42,7 @@ from limner.tasks.generate import Generate
 # The authors' schedules: rate 2e-4 → 5e-5 and β2 .9 → .99; theirs end well before training does.
 _PLAYER = Adam(lr=2e-4, beta1=0.0, beta2=0.9, beta2_final=0.99, schedule="cosine", final=0.25, until=0.5)
 # Their CIFAR preset, beside what is the default here.
-_PAPER = {"width": 768, "fold": False, "batch": 512, "average": 5000.0}
-_PAPER_PICTURES = {"augment_p": 0.55}
+_PAPER = {"width": 768, "fold": False, "batch": 512, "average": 5000.0, "augment_p": 0.55}
 
 
 class Config(AdversarialConfig):
@@ -87,10 +86,11 @@ class Config(AdversarialConfig):
 
         raises UsageError   if what are no pictures should be augmented
         """
-        paper = _PAPER | (_PAPER_PICTURES if signal.rank == 2 else {}) if self.variant == "paper" else {}
-        settled = super(Config, self.varied(paper)).settle(signal)
         if self.augment_p and signal.rank != 2:
             raise UsageError(f"--augment-p changes pictures, not {signal.describe()}", "leave out --augment-p")
+        settled = super(Config, self.varied(_PAPER if self.variant == "paper" else {})).settle(signal)
+        if signal.rank != 2:
+            settled = settled.model_copy(update={"augment_p": 0.0})
         chosen = settled.network
         if chosen == "auto":
             chosen = "residual" if signal.rank else "mixture"

@@ -93,13 +93,6 @@ def sample(request: Sample) -> Iterator[Event]:
     # Samples without --out are named for us, so a free name is found; a name that a person gave is never taken over.
     out = _free(out) if request.out is None and not request.force else out
     refuse_existing(out, request.force)
-    if not sheet and out.is_dir():
-        from limner.data.images import read_recipe
-
-        # Or some of an earlier call's would stay among the new ones. What limner did not make is not touched.
-        for old in out.glob("[0-9]" * 6 + ".png"):
-            if read_recipe(old):
-                old.unlink()
     if sheet and request.count > 10_000:
         raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
 
@@ -126,6 +119,8 @@ def sample(request: Sample) -> Iterator[Event]:
     turns = labels is not None and request.class_ is None and request.text is None
     classes = model.method.signal.classes if turns else 0
     columns = request.columns or (classes if classes <= _MOST_COLUMNS else None) or None
+    if not sheet:
+        _clear(out)
     # Points are drawn together on one picture.
     step = _BATCH if model.method.signal.rank else request.count
     for start in range(0, request.count, step):
@@ -145,6 +140,15 @@ def sample(request: Sample) -> Iterator[Event]:
     yield Saved("samples", out)
     yield Finished("sample", {"out": str(out), "count": request.count, "seed": request.seed, "model": model.sha256},
                    (f"limner show {out if sheet else out / '000000.png'}",))  # fmt: skip
+
+
+def _clear(folder: Path) -> None:
+    """Take away an earlier call's samples, which would lie among the new ones; nothing that limner did not make."""
+    from limner.data.images import read_recipe
+
+    for old in folder.glob("[0-9]" * 6 + ".png"):
+        if read_recipe(old):
+            old.unlink()
 
 
 def _moved(model: Model, request: Sample) -> Generator[Event, None, Model]:

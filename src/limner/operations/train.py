@@ -174,9 +174,10 @@ def split_choices(method: str, choices: Mapping[str, Any], where: str = "") -> t
     return Train.read(run, where), {name: value for name, value in choices.items() if name in own}
 
 
-def method_of(run: Path) -> str | None:
-    """The method of an earlier run; None where there is no such run."""
-    return read_config(run).get("method") if (run / "settings.json").is_file() else None
+def method_of(file: Path | None, resume: Path | None) -> str | None:
+    """The method that a settings file names, or else the run that is gone on with; None where neither is there."""
+    named = read_config(file).get("method") if file else None
+    return named or (read_config(resume).get("method") if resume and (resume / "settings.json").is_file() else None)
 
 
 def asked(method: str | None, values: Mapping[str, Any], file: Path | None) -> tuple[str | None, Train, dict[str, Any]]:
@@ -185,20 +186,27 @@ def asked(method: str | None, values: Mapping[str, Any], file: Path | None) -> t
     method   its name; None where the file or the run that is gone on with names it
     raises   UsageError   for what no setting is called, or a value that does not fit
     """
-    stored = read_config(file) if file else {}
-    of_file = stored.pop("method", None)
-    method = method or of_file or (method_of(Path(values["resume"])) if values.get("resume") else None)
+    method = method or method_of(file, Path(values["resume"]) if values.get("resume") else None)
     if method is None:
         return None, Train.read({name: value for name, value in values.items() if name in Train.model_fields}), {}
     kind = catalog.head(method).Config
+    stored = {name: value for name, value in (read_config(file) if file else {}).items() if name != "method"}
     before, below = split_choices(method, stored, str(file))
     kind.read(below, str(file))
     now, own = split_choices(method, values)
-    kept = before.model_dump(exclude_unset=True)
-    if "epochs" in own and "steps" not in now.model_fields_set:
-        kept.pop("steps", None)  # which would override what is asked for now
     config = kind.read(merged(below, own)).model_dump(mode="json", exclude_unset=True)
-    return method, Train.read({**kept, **now.model_dump(exclude_unset=True)}), config
+    return method, Train.read(_over(before, now.model_dump(exclude_unset=True), own)), config
+
+
+def _over(before: Train, now: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run, with those that are given now laid over.
+
+    own   the method's that are given now; `epochs` among them do away with the steps of before, which would win
+    """
+    kept = before.model_dump(exclude_unset=True)
+    if "epochs" in own:
+        kept.pop("steps", None)
+    return {**kept, **now}
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -218,10 +226,8 @@ def _resumed(
         raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
     before, own = split_choices(name, stored, str(folder / "settings.json"))
     given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
-    stored = before.model_dump(exclude_unset=True)
-    if "epochs" in config and "steps" not in given:
-        stored.pop("steps", None)  # which would override what is asked for now
-    whole = Train.read({**stored, **given, "out": folder, "resume": folder, "dry_run": request.dry_run})
+    of_now = {"out": folder, "resume": folder, "dry_run": request.dry_run}
+    whole = Train.read({**_over(before, given, config), **of_now})
     return name, whole, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True)
 
 

@@ -91,13 +91,8 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
             if held_out is None:
                 data, held_out = data.without(aside), aside
     told = data
-    known = tuple(learned.get("classes", ()))
-    if (
-        method.conditional
-        and not isinstance(method, Captioned)
-        and data.labels is not None
-        and (data.manifest.classes != known)
-    ):
+    asked = method.conditional and not isinstance(method, Captioned) and data.labels is not None
+    if asked and data.manifest.classes != tuple(learned.get("classes", ())):
         told = replace(data, labels=None)
         yield Warned(f"{source} has other classes than {path} learned, so each of its own is made as often")
 

@@ -30,15 +30,19 @@ def snapshot(
     load_into(method, _under("method.", found.tensors), found.path)
     averaged = nn.ModuleDict({part: method.get_submodule(part) for part in method.averaged})
     load_into(averaged, _under("average.", found.tensors), found.path)
-    if transition is not None and isinstance(method, Generate):
+    if transition is not None and isinstance(method, Generate) and classes_come_in(found, transition):
         late = Transition(method, nn.Module(), *transition, math.inf)
         late.restore(_under("wrap.transition.", found.tensors))
     return method.eval()
 
 
 def classes_come_in(found: Checkpoint, transition: tuple[float, float]) -> bool:
-    """Whether a checkpoint is from before all of its classes were in, so that its weights alone do not say all."""
-    return float(_under("wrap.transition.", found.tensors)["seen"]) < 1000 * transition[1]
+    """Whether a checkpoint is from before all of its classes were in, so that its weights alone do not say all.
+
+    Where the run asked for a transition later only, its earlier checkpoints knew all classes.
+    """
+    seen = _under("wrap.transition.", found.tensors).get("seen")
+    return seen is not None and float(seen) < 1000 * transition[1]
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
