@@ -27,8 +27,8 @@ from limner.reports.words import measured
 from machine import machine
 from runs import RESULTS, evaluated, tell, trained
 
-SAMPLES = {"vae": 2_000, "edm": 1_000, "ddpm": 1_000, "ddgan": 1_000}
-"""Fewer where a sample takes many passes; 10,000 otherwise."""
+SAMPLES = {"vae": 2_000, "edm": 1_000, "ddpm": 1_000, "ddgan": 1_000, "gan_cls": 1_000}
+"""Fewer where a sample takes many passes, or where there are no more pictures to compare with; 10,000 otherwise."""
 
 
 def expected(method: str) -> tuple[str, dict[str, Any]]:

@@ -39,6 +39,18 @@ def test_pacgan_s_networks_for_points():
     assert sum(isinstance(layer, Maxout) for layer in d.modules()) == 3
 
 
+def test_networks_for_points_do_with_original_coordinates_what_was_published():
+    """In a smaller unit of length the same weights make and judge the same points."""
+    z, x = torch.randn(5, 2), torch.rand(5, 2) * 2 - 1
+    torch.manual_seed(0)
+    published = generator("mixture", Signal(channels=2), 2, 8), discriminator("mixture", Signal(channels=2), 8)
+    torch.manual_seed(0)
+    small = Signal(channels=2, scale=4.5)
+    ours = generator("mixture", small, 2, 8), discriminator("mixture", small, 8)
+    torch.testing.assert_close(4.5 * ours[0](z), published[0](z))
+    torch.testing.assert_close(ours[1](x), published[1](4.5 * x))
+
+
 def test_the_tiny_networks_channels():
     """G: 4×4×64, then 32, 16 and 8 channels; D: 2, 4, 8 for a quarter and 4, 8, 16 for a half."""
     signal = Signal(channels=3, size=(28, 28))

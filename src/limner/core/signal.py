@@ -22,6 +22,8 @@ class Signal(Settings):
     """How many classes the labels name; 0 where there are no labels."""
     text: int = Field(default=0, ge=0)
     """How many numbers stand for a caption; 0 where there are no captions."""
+    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """For points: the original coordinate is the value times this."""
 
     @model_validator(mode="after")
     def _positive(self) -> Self:

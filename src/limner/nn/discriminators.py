@@ -140,10 +140,12 @@ def keras(signal: Signal, width: int, norm: bool) -> Layers:
 def mixture(signal: Signal, width: int, norm: bool) -> Layers:
     """(N, C, *size): three layers of width/2 units, each the largest of five; for points in the plane.
 
+    They see original coordinates, as published.
+
     Source: Lin et al. 2018, arXiv:1712.04086 (width 400); the units are Goodfellow et al. 2013, arXiv:1302.4389
     """
     units = max(1, width // 2)
-    layers: list[nn.Module] = [nn.Flatten()]
+    layers: list[nn.Module] = [ToOriginal(signal.scale)]
     for inputs in (signal.values, units, units):
         layers += [nn.Linear(inputs, 5 * units), Maxout(5)]
     features, head = nn.Sequential(*layers), nn.Linear(units, 1)
@@ -200,6 +202,17 @@ class _Largest(Function):
         # 1 for the largest. Comparing, and counting in whole numbers as autograd does, takes several times longer.
         largest = (x - top.unsqueeze(1)).sign_().add_(1)
         return largest * (grad / largest.sum(1)).unsqueeze(1)
+
+
+class ToOriginal(nn.Module):
+    """(N, C, *size) in the signal's coordinates → (N, values) in the original ones."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) * self.scale
 
 
 class Maxout(nn.Module):

@@ -1,6 +1,6 @@
 """Generators that several methods share: noise in, samples out. Each is named by a setting, `network`."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
@@ -83,14 +83,27 @@ def keras(signal: Signal, latent: int, width: int) -> Unlabelled:
 def mixture(signal: Signal, latent: int, width: int) -> Unlabelled:
     """(N, latent) → (N, C, *size) without a bound: four hidden layers with batch norm, for points in the plane.
 
+    The last layer makes original coordinates, as published: the same weights would reach less far in smaller ones.
+
     Source: Lin et al. 2018, arXiv:1712.04086 (width 400)
     """
     layers: list[nn.Module] = []
     for inputs in (latent, *[width] * 3):
         layers += [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()]
-    network = Unlabelled(*layers, nn.Linear(width, signal.values), nn.Unflatten(1, signal.shape))
+    network = Unlabelled(*layers, nn.Linear(width, signal.values), FromOriginal(signal))
     dcgan_init(network)
     return network
+
+
+class FromOriginal(nn.Module):
+    """(N, values) in original coordinates → (N, C, *size) in the signal's."""
+
+    def __init__(self, signal: Signal) -> None:
+        super().__init__()
+        self.shape, self.scale = signal.shape, signal.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, self.shape) / self.scale
 
 
 def tiny(signal: Signal, latent: int, width: int) -> Unlabelled:

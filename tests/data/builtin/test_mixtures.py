@@ -9,7 +9,7 @@ from limner.data.sources import open_data
 @pytest.mark.parametrize(("name", "mixture", "modes"), [("ring", RING, 8), ("grid", GRID, 25)])
 def test_points_lie_around_their_modes(name, mixture, modes, drain):
     _, dataset = drain(open_data(name))
-    assert len(dataset) == 100_000 and dataset.signal == Signal(channels=2, classes=modes)
+    assert len(dataset) == 100_000 and dataset.signal == Signal(channels=2, classes=modes, scale=mixture.scale)
     assert dataset.samples.dtype == np.float32 and np.abs(dataset.samples).max() <= 1
     assert dataset.manifest.scale == mixture.scale
     offset = dataset.samples * mixture.scale - np.array(mixture.centres)[dataset.labels]
