@@ -1,4 +1,4 @@
-"""What each method makes in a minute or two: short runs on digits and on emoji, and a page of their grids.
+"""What each method makes in some minutes: short runs on digits and on emoji, and a page of their grids.
 
 python benchmarks/gallery.py
 python benchmarks/gallery.py dcgan-mnist edm-mnist
@@ -35,30 +35,29 @@ SMALL = 400
 DOCS = Path(__file__).parent.parent / "docs"
 STEADY = "--generator.lr 3e-4 --discriminator.lr 3e-4"
 QUICK = "--generator.lr 5e-4 --discriminator.lr 5e-4"
-QUICKER = "--generator.lr 1e-3 --discriminator.lr 1e-3"
+DIGITS = "--size 16 --width 32 --batch 64 --average 5"
 EMOJI = "--size 32 --width 32 --batch 32 --average 5"
 SLOWER = (
     "--size 16 --width 32 --batch 32 --average 5 --denoiser.lr 2e-3 --denoiser.schedule cosine --denoiser.final 0.05"
 )
 SETTINGS = {
-    "lsgan-mnist": f"--size 16 --width 16 --batch 64 --steps 1200 --average 2 {QUICK}",
+    "lsgan-mnist": f"{DIGITS} --steps 2500 {QUICK}",
     "vae-mnist": "--network dense --width 200 --latent 16 --epochs 4 --average 2",
-    "edm-mnist": "--size 16 --width 16 --batch 32 --steps 700 --average 2 --denoiser.lr 2e-3",
-    "dcgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
-    "sngan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
-    "pacgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
-    "mgan-mnist": f"--size 16 --width 16 --batch 32 --steps 1000 --average 2 {QUICKER}",
-    "gman-mnist": f"--size 16 --width 16 --batch 32 --steps 700 --average 2 {QUICKER}",
-    "wgan_gp-mnist": f"--size 16 --width 16 --batch 32 --critic-steps 2 --steps 500 --average 2 {QUICKER}",
-    "gan-mnist": f"--size 16 --width 64 --batch 32 --steps 1500 --average 2 {QUICK}",
+    "edm-mnist": "--size 16 --width 16 --batch 32 --steps 1500 --average 5 --denoiser.lr 2e-3",
+    "dcgan-mnist": f"{DIGITS} --steps 2500 {QUICK}",
+    "sngan-mnist": f"{DIGITS} --steps 2500 {QUICK}",
+    "pacgan-mnist": f"{DIGITS} --steps 2500 {QUICK}",
+    "mgan-mnist": f"{DIGITS} --steps 2500 {QUICK}",
+    "gman-mnist": f"{DIGITS} --steps 2000 {QUICK}",
+    "wgan_gp-mnist": f"{DIGITS} --critic-steps 2 --steps 2000 {QUICK}",
+    "gan-mnist": f"--size 16 --width 128 --batch 64 --steps 6000 --average 5 {STEADY}",
     "vae-emoji": "--size 32 --network dense --width 400 --latent 64 --batch 32 --epochs 150 --average 5",
     "dcgan-emoji": f"{EMOJI} --epochs 100",
-    "unrolled-mnist": "--size 16 --width 16 --spectral --unroll 1 --batch 32 --steps 700 --average 2"
+    "unrolled-mnist": "--size 16 --width 16 --spectral --unroll 1 --batch 32 --steps 3000 --average 5"
     " --generator.lr 1e-3 --discriminator.lr 1e-4",
-    "r3gan-mnist": "--size 16 --network dcgan --width 16 --gamma 1 --lazy 4 --batch 32 --steps 2500 --average 2"
-    f" {QUICK}",
+    "r3gan-mnist": f"{DIGITS} --network dcgan --gamma 1 --lazy 4 --steps 3000 {QUICK}",
     "ddpm-mnist": "--size 16 --width 16 --batch 32 --steps 1500 --average 5 --denoiser.lr 2e-3",
-    "ddgan-mnist": f"--size 16 --width 16 --batch 16 --steps 1500 --average 1 {STEADY}",
+    "ddgan-mnist": f"--size 16 --width 16 --batch 32 --steps 4000 --average 5 {STEADY}",
     "gan_cls-emoji": f"{EMOJI} --epochs 60",
     "lsgan-emoji": f"{EMOJI} --epochs 100",
     "sngan-emoji": f"{EMOJI} --epochs 100",
