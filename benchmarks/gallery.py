@@ -155,8 +155,8 @@ def page(found: dict[str, Any]) -> str:
         "method makes soon, not what it can do; r3gan's have its loss over another method's networks, which are "
         "quicker. There are some 1,900 emoji, each unlike the next, so what is soon recognised in them is a round "
         "yellow face or a flag; ddgan's, unrolled's and the plain gan's wait for longer runs. Each has 32 samples of "
-        "seed 0, as they came, those of 16 px doubled. The first seconds are those of the processor, the others those on the clock, on a "
-        "machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
+        "seed 0, as they came, those of 16 px doubled. The first seconds are those of the processor, the others those "
+        "on the clock, on a machine that other work kept busy. All of it by `python benchmarks/gallery.py`.", "",
     ]  # fmt: skip
     for method in catalog.names():
         lines += [f"## {method}", "", catalog.head(method).summary, ""]

@@ -465,6 +465,11 @@ def test_ada_s_set_aside_pictures_are_unseen_data(home: Path, tmp_path: Path) ->
     write_pack(tmp_path / "all", digits.samples, None, name="all", source="scikit-learn")
     run = trained(tmp_path / "a", data=str(tmp_path / "all"), steps=20, augment="ada")
     assert "memory" in examined(run)[1]["signals"]
+    weights, _ = _newest_weights(_opened(run))
+    shutil.rmtree(run / "checkpoints")
+    model, _ = _newest_weights(_opened(run))
+    assert weights is not None and model is not None
+    assert weights.aside == model.aside == len(digits.aside(0)[1])
 
 
 def test_a_checkpoint_from_before_the_classes_knows_none(home: Path, tmp_path: Path) -> None:

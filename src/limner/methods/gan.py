@@ -7,8 +7,8 @@ networks can take their place.
 Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1
 Task: generate
 Expect: limner train gan --data ring --latent 2 --width 128 --batch 500 --epochs 10 --threads 1 --seed 42
-        then limner evaluate: 8 of 8 modes, 68 % of the points of high quality, reverse KL .56; real data have 8, 99 %
-        and .0006 (benchmarks/results/gan_ring.txt). On MNIST, 50 epochs with --seed 42: FD-digits 4.3, coverage .57,
+        then limner evaluate: 8 of 8 modes, 69 % of the points of high quality, reverse KL .53; real data have 8, 99 %
+        and .0006 (benchmarks/results/expectations.md). On MNIST, 50 epochs with --seed 42: FD-digits 4.3, coverage .57,
         where real data have .0053 and .97 (benchmarks/results/evaluate_mnist.md)
 """
 

@@ -475,6 +475,7 @@ class _Weights:
     data     the manifest of what they learned from, as plain values
     step     that they are of
     broken   steps that were skipped on the way
+    aside    samples that the run set aside
     earlier  the same run's networks as earlier checkpoints have them, the newest first
     """
 
@@ -482,6 +483,7 @@ class _Weights:
     data: Mapping[str, Any]
     step: int
     broken: int
+    aside: int
     earlier: tuple[Generate, ...] = ()
 
 
@@ -504,7 +506,8 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
         newest, *earlier = (_built(run, checkpoint) for checkpoint in found)
         header = found[0].header
         skipped = header["guard"]["skipped"]
-        return _Weights(newest, header["data"], header["step"], skipped, tuple(earlier)), problems
+        aside = header.get("set_aside", 0)
+        return _Weights(newest, header["data"], header["step"], skipped, aside, tuple(earlier)), problems
     path = run.folder / "model.safetensors"
     try:
         model = load(path) if path.is_file() else None
@@ -514,7 +517,8 @@ def _newest_weights(run: _Run) -> tuple[_Weights | None, list[str]]:
         return None, problems
     trained = model.header["training"]
     made = _generating(model.method, run)
-    return _Weights(made, model.header["data"], trained["steps"], trained["skipped_steps"]), problems
+    steps, skipped, aside = trained["steps"], trained["skipped_steps"], trained.get("set_aside", 0)
+    return _Weights(made, model.header["data"], steps, skipped, aside), problems
 
 
 def _built(run: _Run, found: Checkpoint) -> Generate:
@@ -564,8 +568,9 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     device = pick_device(request.device)
     looks = tuple(method.to(device) for method in (weights.method, *weights.earlier))
     seen = yield from _unseen(request, run, data)
-    if seen is None and chosen["augment"] == "ada":  # which set some aside then
-        data, seen = data.aside(chosen["seed"])
+    if weights.aside:
+        data, aside = data.aside(chosen["seed"])
+        seen = aside if seen is None else seen
     return _compared(request, run, replace(signals, diversity=None), data, seen, looks)
 
 
