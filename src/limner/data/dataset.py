@@ -68,9 +68,7 @@ class Manifest(Settings):
     def signal(self) -> Signal:
         """What a method makes that learns from these data."""
         text = TEXT if self.captions_sha256 else 0
-        return Signal(
-            channels=self.channels, size=self.size, classes=len(self.classes), text=text, scale=self.scale
-        )
+        return Signal(channels=self.channels, size=self.size, classes=len(self.classes), text=text, scale=self.scale)
 
     def describe(self) -> str:
         """In words, e.g. 'mnist: 55,000 train images, 28×28 px, grey, 10 classes'."""
