@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import limner
 from limner.cli.flags import nested, read, split
@@ -100,13 +101,18 @@ def as_shown(name: str, run: Path) -> bool:
 
 
 def enlarge(path: Path) -> None:
-    """Double a grid of small pictures, each pixel four of its kind, so that a person sees them."""
+    """Double a grid of small pictures, each pixel four of its kind, so that a person sees them; it keeps its recipe."""
     with Image.open(path) as opened:
-        picture = opened.convert("RGB" if opened.mode == "RGB" else "L")
-    if picture.width < SMALL:
-        picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
-        with atomic(path) as file:
-            picture.save(file, "png", optimize=True)
+        opened.load()
+        if opened.width >= SMALL:
+            return
+        doubled = opened.resize((2 * opened.width, 2 * opened.height), Image.Resampling.NEAREST)
+        recipe = PngInfo()
+        for name, value in opened.info.items():
+            if isinstance(value, str):
+                recipe.add_itxt(name, value)
+    with atomic(path) as file:
+        doubled.save(file, "png", optimize=True, pnginfo=recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -459,17 +459,30 @@ def test_measured_data_are_compared_with_measured_samples(
     assert ("memory" in found) == measured
 
 
-def test_ada_s_set_aside_pictures_are_unseen_data(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["checkpoints", "model"])
+def test_ada_s_set_aside_pictures_are_unseen_data(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
     digits = finish(open_data(str(home / "digits")))
     (tmp_path / "all").mkdir()
     write_pack(tmp_path / "all", digits.samples, None, name="all", source="scikit-learn")
     run = trained(tmp_path / "a", data=str(tmp_path / "all"), steps=20, augment="ada")
     assert "memory" in examined(run)[1]["signals"]
-    weights, _ = _newest_weights(_opened(run))
-    shutil.rmtree(run / "checkpoints")
-    model, _ = _newest_weights(_opened(run))
-    assert weights is not None and model is not None
-    assert weights.aside == model.aside == len(digits.aside(0)[1])
+    if left == "model":
+        shutil.rmtree(run / "checkpoints")
+    held: list[tuple[Any, ...]] = []
+
+    def compared(*given: Any) -> Any:
+        held.append(given)
+        return given[2]
+
+    monkeypatch.setattr("limner.operations.doctor._compared", compared)
+    examined(run)
+    examined(run, held_out="digits")
+    (data, unseen), (known, other) = (given[3:5] for given in held)
+    assert not set(data.rows) & set(unseen.rows) and len(data) + len(unseen) == len(digits)
+    assert set(known.rows) == set(data.rows), "pictures of one's own do not make learned those that were set aside"
+    assert other.manifest.sha256 != data.manifest.sha256
 
 
 def test_a_checkpoint_from_before_the_classes_knows_none(home: Path, tmp_path: Path) -> None:
