@@ -75,7 +75,8 @@ def points(data: str, modes: int, gan: Sequence[str], pac2: Sequence[str], pac4:
     return Table(
         data, 400_000, 2_500, {name: title.format(modes) for name, title in _POINTS.items()}, POINTS,
         {
-            "GAN": ("gan", {}, gan),
+            # A PacGAN of one is a GAN, as the authors' own row for it: both players move at once.
+            "GAN": ("pacgan", {"packed": 1}, gan),
             "PacGAN2": ("pacgan", {"packed": 2}, pac2),
             "PacGAN4": ("pacgan", {"packed": 4}, pac4),
             "unrolled, 5 moves": ("unrolled", {"unroll": 5}, ()),

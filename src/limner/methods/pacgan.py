@@ -1,7 +1,8 @@
 """PacGAN: the discriminator judges several samples together, and so sees when the fakes are all alike.
 
 A generator that makes one mode well passes where samples are judged one by one. Here m samples are joined, all real or
-all fake, and get one verdict: m fakes of the same kind are no likely draw from the data. Nothing else changes.
+all fake, and get one verdict: m fakes of the same kind are no likely draw from the data. As in the authors' code for points,
+both players move at once, from one pass; where batch norm mixes the packs of a pass, the generator moves second.
 
 Source: Lin et al. 2018, arXiv:1712.04086
 Task: generate
@@ -16,11 +17,13 @@ from typing import Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from limner.core.config import NetworksConfig
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.losses.adversarial import cross_entropy_discriminator, non_saturating_generator, scores
+from limner.nn.discriminators import together
 from limner.nn.pair import pair
 from limner.tasks.generate import Generate
 
@@ -57,23 +60,34 @@ class PacGAN(Generate):
         self.latent, self.conditional = config.latent, config.labelled
         self.batches = config.packed
         self.generator, self.discriminator = pair(config, signal, packed=config.packed)
+        self.alone = not any(isinstance(layer, _BatchNorm) for layer in self.discriminator.modules())
 
     def step(self, batch: Batch) -> Iterator[Move]:
-        real, label = batch["x"], batch.get("label")
-        fake = self.generate(self.noise(len(real), self.latent), label)
-        on_real, on_fake = self.packs(real, label), self.packs(fake.detach(), label)
-        yield Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))
-        yield Turn("generator", non_saturating_generator(self.packs(fake, label)))
+        label = batch.get("label")
+        fake = self.generate(self.noise(len(batch["x"]), self.latent), label)
+        real, fake, label = self.packs(batch["x"]), self.packs(fake), self.labels(label)
+        if self.alone:
+            on_real, on_fake = together(self.discriminator, real, fake, label)
+        else:
+            on_real, on_fake = self.discriminator(real, label), self.discriminator(fake.detach(), label)
+        guess = Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))
+        if self.alone:
+            yield guess, Turn("generator", non_saturating_generator(on_fake), through=(fake, on_fake))
+        else:
+            yield guess
+            yield Turn("generator", non_saturating_generator(self.discriminator(fake, label)))
 
-    def packs(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """What the discriminator says of samples joined along the channels.
+    def packs(self, x: Tensor) -> Tensor:
+        """Samples joined along the channels.
 
         x       (packed·N, C, *size)   `packed` batches, one after the other
-        label   (packed·N,)
-        returns (N,)                   logits: the n-th pack is the n-th sample of each batch
+        returns (N, packed·C, *size)   the n-th pack is the n-th sample of each batch
         """
-        together = torch.cat(x.chunk(self.batches), 1)
-        return self.discriminator(together, label if label is None else torch.stack(label.chunk(self.batches), 1))
+        return torch.cat(x.chunk(self.batches), 1)
+
+    def labels(self, label: Tensor | None) -> Tensor | None:
+        """(packed·N,) classes → (N, packed), as `packs` joins what they belong to."""
+        return None if label is None else torch.stack(label.chunk(self.batches), 1)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.generator(z, label)

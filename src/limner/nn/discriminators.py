@@ -80,10 +80,10 @@ def together(judge: Judge, real: Tensor, fake: Tensor, label: Tensor | None) -> 
 
     judge       (2·N, C, *size) and labels (2·N,) → (2·N,)
     real, fake  (N, C, *size)
-    label       (N,)  of both
+    label       (N,) or (N, packed)  of both
     """
     both = torch.stack([real.to(fake), fake], 1).flatten(0, 1)
-    on_both = judge(both, None if label is None else label.repeat_interleave(2))
+    on_both = judge(both, None if label is None else label.repeat_interleave(2, 0))
     on_real, on_fake = on_both.unflatten(0, (-1, 2)).unbind(1)
     return on_real, on_fake
 
