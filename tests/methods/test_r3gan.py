@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import conv2d, leaky_relu, softplus
 
 from limner.core.errors import UsageError
-from limner.core.method import Moment
+from limner.core.method import Luck, Moment
 from limner.core.signal import Signal
 from limner.methods.r3gan import Block, Config, Generator
 from limner.models.model import build
@@ -92,16 +92,17 @@ def test_augmentation_follows_the_schedule(monkeypatch):
     step(method, Moment(0, 101))
     assert not asked
     step(method, Moment(25, 101))
-    assert [p for p, _ in asked] == pytest.approx([0.2] * 4)
+    assert [p for p, _ in asked] == pytest.approx([0.2] * 3)
     asked.clear()
     seen = []
     method.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     real = torch.rand(12, 1, 8, 8) * 2 - 1
     method.moment = Moment(80, 101)
     first, _ = method.step({"x": real})
-    assert asked == [(pytest.approx(0.4), (6, ADA_DRAWS))] * 4
-    cut = seen[0].flatten(1).abs().amax(1) == 0
-    torch.testing.assert_close(seen[0][~cut], real[:6].flip(3)[~cut])
+    assert asked == [(pytest.approx(0.4), (count, ADA_DRAWS)) for count in (12, 6, 6)]
+    shown = seen[0][::2]
+    cut = shown.flatten(1).abs().amax(1) == 0
+    torch.testing.assert_close(shown[~cut], real[:6].flip(3)[~cut])
     assert first.values["r1"][~cut].min() > 0  # with respect to the picture as it was
     method.seen(torch.ones(2000, 1, 8, 8), None)
     assert (seen[-1].flatten(1).amax(1) == 0).double().mean() == pytest.approx(0.4, abs=0.04)
@@ -115,7 +116,7 @@ def test_where_rates_are_constant_average_and_augmentation_are_whole_from_the_st
     method, asked = build("r3gan", choices, Signal(channels=1, size=(8, 8))), []
     method.luck.uniform = lambda *shape: (asked.append(shape), torch.rand(shape))[1]
     step(method, Moment(0, 101))
-    assert (6, ADA_DRAWS + 3) in asked
+    assert (12, ADA_DRAWS + 3) in asked
     assert method.half_life(3000, 0) == 3000 and method.gamma == Config().gamma
 
 
@@ -145,7 +146,24 @@ def test_each_player_meets_real_samples_of_its_own():
     method.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     x = torch.rand(12, 1, 8, 8)
     list(method.step({"x": x}))
-    assert torch.equal(seen[0], x[:6]) and torch.equal(seen[3], x[6:])
+    assert torch.equal(seen[0][::2], x[:6]) and torch.equal(seen[1], x[6:])
+
+
+def test_penalties_are_the_slopes_of_each_sample_by_itself():
+    """Real samples and fakes pass together; each has the slope that it has alone."""
+    torch.manual_seed(0)
+    method = build("r3gan", {"network": "dense", "width": 8}, Signal(channels=1, size=(4, 4), classes=3)).double()
+    noise = method.noise
+    method.noise = lambda *shape: noise(*shape).double()
+    method.luck, x = Luck(1), torch.rand(6, 1, 4, 4, dtype=torch.float64)
+    turn = next(method.step({"x": x}))
+    method.luck = Luck(1)
+    fake = method.generate(method.noise(3, method.latent)).detach()
+    for name, side in (("r1", x[:3]), ("r2", fake)):
+        slopes = torch.func.vmap(torch.func.grad(lambda one: method.score(one[None])[0]))(side)
+        torch.testing.assert_close(turn.values[name], slopes.flatten(1).square().sum(1))
+    torch.testing.assert_close(turn.values["real_logit"], method.score(x[:3]))
+    torch.testing.assert_close(turn.values["fake_logit"], method.score(fake))
 
 
 def test_lazy_penalties_come_every_fourth_step_four_times():

@@ -1,8 +1,8 @@
 """PacGAN: the discriminator judges several samples together, and so sees when the fakes are all alike.
 
 A generator that makes one mode well passes where samples are judged one by one. Here m samples are joined, all real or
-all fake, and get one verdict: m fakes of the same kind are no likely draw from the data. As in the authors' code for points,
-both players move at once, from one pass; where batch norm mixes the packs of a pass, the generator moves second.
+all fake, and get one verdict: m fakes of the same kind are no likely draw from the data. Both players move at once,
+from one pass, as in the authors' code for points; where batch norm mixes the packs, the generator moves second.
 
 Source: Lin et al. 2018, arXiv:1712.04086
 Task: generate

@@ -33,7 +33,7 @@ from limner.core.signal import Signal
 from limner.losses.adversarial import relativistic, scores
 from limner.losses.penalties import share, zero_centred
 from limner.nn.augment import ADA_DRAWS, ada, cutout
-from limner.nn.discriminators import discriminator
+from limner.nn.discriminators import apart, discriminator, interleaved
 from limner.nn.generators import generator
 from limner.nn.generators import halved as sizes_of
 from limner.nn.resample import doubled, halved
@@ -116,14 +116,16 @@ class R3GAN(Generate):
 
     def step(self, batch: Batch) -> Iterator[Move]:
         first, second = self.split(batch)
-        real, label = first["x"].clone().requires_grad_(), first.get("label")
+        real, label = first["x"], first.get("label")
         with torch.no_grad():
             fake = self.generate(self.noise(len(real), self.latent), label)
-        fake.requires_grad_()
-        on_real, on_fake = self.seen(real, label), self.seen(fake, label)
+        # No layer mixes samples, so one pass serves both sides, and one more both slopes.
+        both = interleaved(real, fake.to(real)).requires_grad_()
+        on_both = self.seen(both, None if label is None else label.repeat_interleave(2))
+        on_real, on_fake = apart(on_both)
         loss, values = relativistic(on_real, on_fake), scores(on_real, on_fake)
         if self.moment.step % self.choices.lazy == 0:
-            r1, r2 = zero_centred(on_real, real), zero_centred(on_fake, fake)
+            r1, r2 = apart(zero_centred(on_both, both))
             weighed = self.choices.lazy * self.gamma / 2 * (r1 + r2)
             values |= {"r1": r1, "r2": r2, "penalty_share": share(weighed, loss)}
             loss = loss + weighed
@@ -131,7 +133,9 @@ class R3GAN(Generate):
 
         real, label = second["x"], second.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
-        yield Turn("generator", relativistic(self.seen(fake, label), self.seen(real, label)))
+        with torch.no_grad():
+            on_real = self.seen(real, label)
+        yield Turn("generator", relativistic(self.seen(fake, label), on_real))
 
     def seen(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Scores of what the discriminator is shown of samples at this moment. Penalties stay those of the samples."""

@@ -82,10 +82,19 @@ def together(judge: Judge, real: Tensor, fake: Tensor, label: Tensor | None) -> 
     real, fake  (N, C, *size)
     label       (N,) or (N, packed)  of both
     """
-    both = torch.stack([real.to(fake), fake], 1).flatten(0, 1)
-    on_both = judge(both, None if label is None else label.repeat_interleave(2, 0))
-    on_real, on_fake = on_both.unflatten(0, (-1, 2)).unbind(1)
-    return on_real, on_fake
+    on_both = judge(interleaved(real, fake), None if label is None else label.repeat_interleave(2, 0))
+    return apart(on_both)
+
+
+def interleaved(real: Tensor, fake: Tensor) -> Tensor:
+    """(N, *shape) each → (2·N, *shape): a real one, a fake, a real one …, of the fakes' type."""
+    return torch.stack([real.to(fake), fake], 1).flatten(0, 1)
+
+
+def apart(both: Tensor) -> tuple[Tensor, Tensor]:
+    """(2·N, …) → what belongs to real samples and what to fakes, (N, …) each, where they were interleaved."""
+    of_real, of_fake = both.unflatten(0, (-1, 2)).unbind(1)
+    return of_real, of_fake
 
 
 def dense(signal: Signal, width: int, norm: bool) -> Layers:
