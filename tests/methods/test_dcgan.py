@@ -76,6 +76,13 @@ def test_sizes_that_do_not_suit_are_refused(variant, size, said):
         build("dcgan", {"variant": variant}, Signal(channels=1, size=size))
 
 
+@pytest.mark.parametrize("variant", ["paper", "mnist"])
+def test_points_are_sent_to_a_method_that_makes_them(variant):
+    with pytest.raises(UsageError) as error:
+        build("dcgan", {"variant": variant}, Signal(channels=2))
+    assert "limner train gan" in error.value.hint
+
+
 def test_both_gradients_come_from_the_same_forward_pass():
     method = build("dcgan", {"width": 4}, GREY)
     moves = list(method.step({"x": torch.zeros(4, 1, 28, 28)}))

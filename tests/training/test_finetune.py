@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from PIL import Image
 
 import limner
 from limner.core.errors import UsageError
+from limner.core.events import Warned
 from limner.core.signal import Signal
 from limner.core.tensorfile import read_tensors
 from limner.models.model import build
@@ -95,6 +97,28 @@ def test_what_does_not_fit_is_named(tmp_path, more, message, hint):
     with pytest.raises(UsageError, match=message) as error:
         run(tmp_path / "b", init=tmp_path / "a", **more)
     assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ("a", ["each goes on as the one of its number: 0 was '0' and is 'a'"]),
+        ("0", ["each goes on as the one of its number: 1 was '1' and is 'b'"]),
+    ],
+)
+def test_classes_of_other_names_are_told(tmp_path, first, told):
+    """A model knows its classes by number; digits has '0' to '9'."""
+    for name in [first, *"bcdefghij"]:
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("L", (8, 8), 20 * i).save(tmp_path / "pictures" / name / f"{i}.png")
+    more = {"network": "dense", "conditioning": "concat"}
+    run(tmp_path / "a", **more)
+    same = run(tmp_path / "b", init=tmp_path / "a", **more)
+    assert not [event for event in same if isinstance(event, Warned)]
+    other = run(tmp_path / "c", init=tmp_path / "a", data=str(tmp_path / "pictures"), **more)
+    warned = [event.text for event in other if isinstance(event, Warned)]
+    assert [text.partition("names, and ")[2] for text in warned] == told
 
 
 def test_another_method_s_model_and_freezing_without_one_are_refused(tmp_path):

@@ -59,7 +59,7 @@ class Signal(Settings):
             power = 1 << max(3, (max(self.size, default=32) - 1).bit_length())
             raise UsageError(
                 f"{method} needs square pictures with a power-of-two side of 8 px or more, not {self.describe()}",
-                f"give --size {power}",
+                f"give --size {power}" if self.rank else "limner train gan makes points",
             )
         return side
 

@@ -7,6 +7,8 @@ from limner.core.signal import Signal
 from limner.nn.conv import Conv2d, ConvTranspose2d
 from limner.nn.labels import LabelledNoise, Unlabelled
 
+_POINTS = "points are made by --network mixture, which limner train gan has"
+
 
 def generator(network: str, signal: Signal, latent: int, width: int, labelled: bool = False) -> nn.Module:
     """A generator: (N, latent) noise and (N,) labels → (N, C, *size).
@@ -140,7 +142,7 @@ def halved(signal: Signal) -> tuple[tuple[int, int], int]:
     if not times:
         raise UsageError(
             f"these convolutions need pictures that can be halved down to 4 to 7 px, not {signal.describe()}",
-            "give --size 32, say; or --network dense, where the method has it",
+            "give --size 32, say; or --network dense, where the method has it" if signal.rank else _POINTS,
         )
     return (signal.size[0] >> times, signal.size[1] >> times), times
 
@@ -153,7 +155,7 @@ def quarter(signal: Signal) -> tuple[int, int]:
     if signal.rank != 2 or signal.size[0] % 4 or signal.size[1] % 4:
         raise UsageError(
             f"the mnist networks need pictures with sides that 4 divides, not {signal.describe()}",
-            "give another --size, or another network",
+            "give another --size, or another network" if signal.rank else _POINTS,
         )
     return signal.size[0] // 4, signal.size[1] // 4
 

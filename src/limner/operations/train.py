@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
@@ -388,7 +388,9 @@ def _silent(events: Iterator[Event]) -> Iterator[Event]:
 
 
 def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Collection[str]) -> Iterator[Event]:
+    from limner.operations.sample import model_file
     from limner.training import cost
+    from limner.training.finetune import renamed
 
     folder, world, learner = loop.folder, loop.learner.world, loop.learner
     if found is not None:
@@ -412,6 +414,10 @@ def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Coll
         f"{loop.facts['method']}: {weights:,} weights, {loop.plan.steps:,} steps of {loop.plan.batch} on "
         f"{world.device.type} ({loop.facts['machine']['precision']}); the run is in {folder}"
     )
+    if found is None and request.init is not None:
+        method, classes = cast("Generate", learner.method), loop.facts["data"]["classes"]
+        if other := renamed(model_file(request.init), method, classes):
+            yield Warned(other)
     if world.first:
         loop.log.add("start", step=loop.step, steps=loop.plan.steps, limner=__version__, **loop.facts)
     free = cost.room(world.device)

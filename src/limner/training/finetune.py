@@ -1,6 +1,6 @@
 """Fine-tuning: beginning from a saved model, with the discriminator's first layers kept as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,8 @@ from torch import nn
 
 from limner.core.errors import ModelError, UsageError
 from limner.core.method import Method
-from limner.core.tensorfile import read_tensors
+from limner.core.tensorfile import read_header, read_tensors
+from limner.tasks.generate import Captioned, Generate
 from limner.training.wrap import judges
 
 
@@ -41,6 +42,23 @@ def start_from(path: Path, method: Method, name: str) -> str:
     except RuntimeError as error:
         raise ModelError(f"--init {path} does not fit: {error}") from None
     return str(header["sha256"])
+
+
+def renamed(path: Path, method: Generate, classes: Sequence[str]) -> str | None:
+    """A sentence where a saved model learned classes of other names, which its weights know by number only.
+
+    method   begins with the model's weights
+    classes  of the data that it goes on with
+    raises   ModelError   if the file is no limner model, or is damaged
+    """
+    before = (read_header(path, "model").get("data") or {}).get("classes") or ()
+    if not method.conditional or isinstance(method, Captioned) or not before or list(before) == list(classes):
+        return None
+    first = next(i for i, (a, b) in enumerate(zip(before, classes, strict=False)) if a != b)
+    return (
+        f"--init {path} learned classes of other names, and each goes on as the one of its number: "
+        f"{first} was '{before[first]}' and is '{classes[first]}'"
+    )
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
