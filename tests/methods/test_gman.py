@@ -1,11 +1,16 @@
 """GMAN: whom the generator listens to."""
 
+from math import log
+
 import pytest
 import torch
 from torch.nn.functional import softplus
 
 from limner.core.signal import Signal
 from limner.models.model import build
+from limner.training.average import Average
+from limner.training.learner import Learner
+from limner.training.world import World
 
 
 @pytest.mark.parametrize("listen", ["mean", "max"])
@@ -30,3 +35,11 @@ def test_each_discriminator_learns_as_it_would_alone():
         (softplus(-judge(x)) + softplus(judge(fake))).mean().backward()
         for one, other in zip(mine.parameters(), judge.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_the_log_has_the_loss_of_one_of_which_guessing_is_139():
+    method = build("gman", {"judges": 3, "width": 4, "network": "dense"}, Signal(channels=2))
+    for weight in method.discriminator.parameters():
+        torch.nn.init.zeros_(weight)
+    taught = Learner(method, Average(method, 0), World(0, 1, torch.device("cpu")), torch.float32, seed=1, total=9)
+    assert taught.step(0, [{"x": torch.rand(6, 2)}], 0)["discriminator_loss"] == pytest.approx(2 * log(2))

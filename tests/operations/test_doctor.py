@@ -71,7 +71,8 @@ def test_healthy_needs_all_of_the_evidence() -> None:
         ({"gave_up": True}, "diverged"),
         ({"loss": 1e6}, "diverged"),
         ({"loss": float("inf")}, "diverged"),
-        ({"reloads": 1}, "diverged"),
+        ({"reloads": 1, "late_reloads": 1}, "diverged"),
+        ({"loss": 5000.0, "most": 4000.0}, "diverged"),
         ({"loss": 1e6, "steps": 20, "diversity": 0.0}, "diverged"),
         ({"steps": 20, "diversity": 0.05, "precision": 0.0, "coverage": 0.0}, "too little training"),
         ({"precision": 0.02, "coverage": 0.0, "modes": 0.1}, "too little training"),
@@ -113,7 +114,18 @@ def test_mixed_evidence_is_called_so() -> None:
     # All is well but for coverage, which falls.
     assert verdict(gained=-0.05) == ("healthy", True)
     assert verdict(gained=-0.2) == ("healthy", False)
+    # The guard went back long ago, and all has been well since.
+    assert verdict(reloads=1) == ("healthy", False)
     assert verdict(copying=HIGH, modes=0.4) == ("over-fitting/memorising", False)
+
+
+def test_a_loss_that_is_no_cross_entropy_does_not_tell_how_sure_the_discriminator_is() -> None:
+    """A critic ranks nearly all pairs rightly and its loss is below 0 while all is well."""
+    critic: dict[str, Any] = {"odds": False, "sign_rate": 1.0, "discriminator_loss": -6.3}
+    assert verdict(**critic) == ("healthy", True)
+    assert verdict(**critic, precision=0.0, coverage=0.0, generator_gradient=1e-5) == (
+        "discriminator overpowering", True,
+    )  # fmt: skip
 
 
 def test_modes_of_samples_that_look_like_nothing_do_not_count() -> None:
@@ -154,6 +166,9 @@ def test_what_was_not_seen_is_said() -> None:
     assert diagnose(replace(WELL, memory=None)).missing == (
         "whether the discriminator learns by heart is unknown without unseen pictures (--held-out)",
     )
+    assert diagnose(replace(WELL, memory=None, mute="as it judges packs")).missing == (
+        "whether the discriminator learns by heart is unknown as it judges packs",
+    )
     assert diagnose(replace(WELL, precision=None)).missing == ("the samples could not be held against the data",)
 
 
@@ -182,6 +197,28 @@ def test_a_log_gives_means_over_the_last_quarter() -> None:
     assert (found.reloads, found.gave_up) == (0, False)
 
 
+@pytest.mark.parametrize(("first", "last", "well"), [
+    (40_000.0, 15_000.0, True), (40_000.0, 90_000.0, False), (-50.0, -900.0, True), (-50.0, 70.0, False),
+    (0.9, 1.1, True), (15.0, float("inf"), False),
+])  # fmt: skip
+def test_a_loss_without_a_game_is_held_against_its_beginning(first: float, last: float, well: bool) -> None:
+    """Nats of a large colour picture, a density's, and a denoiser's error."""
+    lines = log(80, autoencoder_loss=first)
+    for line in lines[30:]:
+        line["autoencoder_loss"] = last
+    found = from_log(lines, 0, "finished")
+    assert found.loss == last
+    assert (diagnose(found).verdict != "diverged") == well
+
+
+def test_critics_win_only_where_nothing_reaches_the_generator() -> None:
+    lines = log(80, discriminator_loss=-7.0, sign_rate=1.0, generator_gradient=3.0)
+    assert from_log(lines, 0, "finished", odds=False).won_at is None
+    for line in lines[41:]:
+        line["generator_gradient"] = 1e-6
+    assert from_log(lines, 0, "finished", odds=False).won_at == 41 * 25
+
+
 def test_a_log_tells_when_the_discriminator_began_to_win_for_good() -> None:
     lines = log(80, discriminator_loss=0.01, sign_rate=1.0)
     for line in lines[1:41]:  # it did not in the middle of the first half
@@ -205,6 +242,8 @@ def test_a_log_tells_that_the_guard_gave_up() -> None:
     assert not from_log([*log(4), back, back], 0, "finished").gave_up
     assert from_log([*log(4), back, back], 0, "stopped").gave_up
     assert from_log([*log(4), {**back, "action": "stop"}], 0, "stopped").gave_up
+    found = from_log([*log(4), back, {**back, "step": 90}], 0, "finished")
+    assert (found.reloads, found.late_reloads) == (2, 1)
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
@@ -270,6 +309,24 @@ def test_those_that_know_classes_are_not_asked_about_others(home: Path, tmp_path
     rows = [row for event in examined(run, held_out=str(tmp_path / "bare"))[0] if isinstance(event, Table)
             for row in event.rows]  # fmt: skip
     assert "training data scored above unseen data" not in [row[0] for row in rows]
+
+
+def test_packs_are_no_single_samples(home: Path, tmp_path: Path) -> None:
+    """So unseen pictures would not tell what a PacGAN knows by heart, and nobody is asked for any."""
+    run = trained(tmp_path / "a", "pacgan", data=str(home / "digits"), steps=20, network="dense")
+    events, found = examined(run)
+    assert found["missing"] == [
+        "whether the discriminator learns by heart is unknown as it does not score single samples"
+    ]
+    assert isinstance(events[-1], Finished)
+    assert not any("--held-out" in command for command in events[-1].next)
+
+
+def test_a_vae_of_colour_pictures_has_losses_of_thousands(home: Path) -> None:
+    run = trained(home / "nats", "vae", data="digits", size=32, colour="colour", network="dense", latent=8, steps=60)
+    _, found = examined(run)
+    assert found["signals"]["loss"] > 1000
+    assert found["verdict"] == "too little training"
 
 
 def test_too_little_training(short: Path) -> None:

@@ -121,6 +121,21 @@ def test_classes_of_other_names_are_told(tmp_path, first, told):
     assert [text.partition("names, and ")[2] for text in warned] == told
 
 
+@pytest.mark.parametrize(
+    ("method", "before", "width", "hint"),
+    [
+        ("gan", {"network": "dense", "spectral": True, "loss": "minimax"}, 4, "--spectral"),
+        ("r3gan", {"fold": False, "gamma": 2.0, "lazy": 4, "width": 8}, 16, "--no-fold --width 8"),
+    ],
+)
+def test_the_hint_names_what_shapes_the_networks_as_the_command_line_has_it(tmp_path, method, before, width, hint):
+    run(tmp_path / "a", method, **{**before, "steps": 1})
+    kept = {"network": "dense"} if method == "gan" else {}
+    with pytest.raises(UsageError) as error:
+        run(tmp_path / "b", method, init=tmp_path / "a", width=width, **kept)
+    assert error.value.hint == f"build it alike: {hint}"
+
+
 def test_another_method_s_model_and_freezing_without_one_are_refused(tmp_path):
     run(tmp_path / "a")
     with pytest.raises(UsageError, match="is a model of gan, and this is a run of dcgan"):

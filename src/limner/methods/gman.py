@@ -51,9 +51,10 @@ class GMAN(Generate):
         real, label = batch["x"], batch.get("label")
         fake = self.generate(self.noise(len(real), self.latent), label)
         on_real, on_fake = self.discriminator(real, label), self.discriminator(fake.detach(), label)
-        # Each moves by its own loss alone, so the losses may be added: no weight is in two of them.
-        loss = cross_entropy_discriminator(on_real, on_fake).sum(1)
-        yield Turn("discriminator", loss, scores(on_real.mean(1), on_fake.mean(1)))
+        # Each moves by its own loss alone, so the losses may be added: no weight is in two of them. The log has one's.
+        each = cross_entropy_discriminator(on_real, on_fake)
+        values = {**scores(on_real.mean(1), on_fake.mean(1)), "discriminator_loss": each.mean(1)}
+        yield Turn("discriminator", each.sum(1), values)
         losses = non_saturating_generator(self.discriminator(fake, label))
         yield Turn("generator", losses.mean(1) if self.listen == "mean" else losses[:, losses.mean(0).argmax()])
 

@@ -101,6 +101,7 @@ class R3GAN(Generate):
     """Regularised relativistic GAN."""
 
     batches = 2
+    odds = False
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)

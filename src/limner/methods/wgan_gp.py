@@ -46,6 +46,8 @@ class Config(NetworksConfig):
 class WGANGP(Generate):
     """Wasserstein GAN with gradient penalty. Its critic judges each sample alone: it has no batch norm."""
 
+    odds = False
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = config.latent, config.labelled

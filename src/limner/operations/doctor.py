@@ -54,7 +54,8 @@ Verdict = Literal[
 FEWEST = 1000
 """Steps before which samples say nothing: healthy runs had a diversity of .12-.77 at 250-750 steps, .7-.93 later."""
 EXPLODED = 1000.0
-"""A loss beyond this has diverged: the largest of a run that had not was 12, diverged ones were at 1.7e5 and more."""
+"""A loss of a game beyond this has diverged: the largest of a run that had not was 12, diverged ones were at 1.7e5 and
+more. Losses without a game have sizes of their own, and are held against the beginning of their run."""
 COLLAPSED = 0.35
 """Diversity ratio below which samples are alike, as for the guard: healthy .79-1.04, collapsed 0-.30."""
 FEW_MODES = 0.7
@@ -65,8 +66,9 @@ ALIEN = 0.1
 """Precision below which samples look like nothing real: 0 after 20 steps and where the discriminator overpowers;
 .23-1 in every run that had learnt something."""
 WINS, LOSES = 0.99, 0.1
-"""The discriminator overpowers where it ranks more pairs rightly than the first and its loss is below the second, over
-the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36."""
+"""The discriminator overpowers where it ranks more pairs rightly than the first and its cross-entropy is below the
+second, over the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36. Other losses do not tell how
+sure it is: there the generator's gradient has to be gone."""
 VANISHED, FLAT = 1e-3, 0.01
 """Norm of the generator's gradient, and its loss without the sign, below which its loss is saturated: 0.0000 both in a
 minimax game; .04-70 and .5-13 in all others, but for a generator that broke down by itself (0.0000 and 7)."""
@@ -107,9 +109,12 @@ class Signals:
     broken              steps that were skipped, because a loss or gradient was not finite
     reloads             times the guard went back to a checkpoint
     gave_up             whether the guard stopped the run
-    loss                the largest loss of a player without its sign, over the last quarter
+    late_reloads        of them, in the last quarter of the steps
+    loss                over the last quarter: of a game the largest of a player's without its sign, else the mean
+    most                what that loss stays below in a run that works
     sign_rate           share of pairs that the discriminator ranked rightly, over the last quarter
     discriminator_loss  over the last quarter
+    odds                whether that is a cross-entropy, of which 1.39 is guessing
     generator_loss      over the last quarter
     generator_gradient  its norm, over the last quarter
     rate_ratio          the discriminator's learning rate over the generator's
@@ -125,6 +130,7 @@ class Signals:
     modes               share of the modes that are made evenly: exp(-reverse KL)
     copying             chance that a sample hugs a training picture more than is natural (see _copying)
     memory              chance that the discriminator scores a training picture above an unseen one, over checkpoints
+    mute                why unseen pictures do not tell that; "" where there were none, or they do
     gained              coverage gained since the oldest checkpoint that was looked at
     """
 
@@ -134,10 +140,13 @@ class Signals:
     epochs: float
     broken: int = 0
     reloads: int = 0
+    late_reloads: int = 0
     gave_up: bool = False
     loss: float | None = None
+    most: float = EXPLODED
     sign_rate: float | None = None
     discriminator_loss: float | None = None
+    odds: bool = True
     generator_loss: float | None = None
     generator_gradient: float | None = None
     rate_ratio: float | None = None
@@ -153,6 +162,7 @@ class Signals:
     modes: float | None = None
     copying: Interval | None = None
     memory: Interval | None = None
+    mute: str = ""
     gained: float | None = None
 
 
@@ -179,7 +189,8 @@ def doctor(request: Doctor) -> Iterator[Event]:
            DataError    if the held-out data that were asked for can't be read
     """
     run = _opened(request.run)
-    signals = replace(from_log(run.lines, run.planned, run.state), rate_ratio=_rate_ratio(run))
+    odds = getattr(catalog.method(run.method), "odds", True)
+    signals = replace(from_log(run.lines, run.planned, run.state, odds=odds), rate_ratio=_rate_ratio(run))
     weights, problems = _newest_weights(run)
     yield from (Warned(problem) for problem in problems)
     if weights is None:
@@ -214,9 +225,12 @@ def diagnose(s: Signals) -> Diagnosis:
         return Diagnosis(verdict, set(others) <= _FOLLOWS[verdict] and not _doubtful(s, verdict), found, missing)
     if _is_well(s):
         well = "the players are in balance, and the samples are varied, lie among the data and are no copies"
-        falls = s.gained is not None and s.gained < FALLING
-        fallen = f"; yet coverage has fallen by {-100 * (s.gained or 0):.0f} points since the oldest checkpoint"
-        return Diagnosis("healthy", not falls, {"healthy": well + (fallen if falls else "")}, missing)
+        doubts = []
+        if s.gained is not None and s.gained < FALLING:
+            doubts.append(f"yet coverage has fallen by {-100 * s.gained:.0f} points since the oldest checkpoint")
+        if s.reloads:
+            doubts.append(f"yet losses were not finite on the way, and training went back {_times(s.reloads)}")
+        return Diagnosis("healthy", not doubts, {"healthy": "; ".join([well, *doubts])}, missing)
     return Diagnosis("unclear", False, {"unclear": "nothing is clearly wrong, nor is enough clearly right"}, missing)
 
 
@@ -251,10 +265,10 @@ def _ailments(s: Signals) -> dict[Verdict, str]:
 def _divergence(s: Signals) -> str:
     if s.gave_up:
         return "losses or gradients were not finite again and again, and going back with a lower rate did not help"
-    if s.loss is not None and (s.loss > EXPLODED or not math.isfinite(s.loss)):
-        return f"losses have grown to {s.loss:,.3g}; a run that works stays below {EXPLODED:,.0f}"
-    if s.reloads:
-        return f"losses were not finite, and training went back to a checkpoint {_times(s.reloads)}"
+    if s.loss is not None and (s.loss > s.most or not math.isfinite(s.loss)):
+        return f"losses have grown to {s.loss:,.3g}; a run that works stays below {s.most:,.4g}"
+    if s.late_reloads:
+        return f"losses were not finite of late, and training went back to a checkpoint {_times(s.late_reloads)}"
     return ""
 
 
@@ -286,17 +300,25 @@ def _collapse(s: Signals) -> str:
 
 
 def _overpowering(s: Signals) -> str:
-    if not _dominates(s.sign_rate, s.discriminator_loss):
+    if not _wins(s):
         return ""
-    assert s.sign_rate is not None and s.discriminator_loss is not None
+    surely = f"at a loss of {s.discriminator_loss:.3f}" if s.odds else "and the generator's gradient is gone"
     return (
-        f"the discriminator tells {s.sign_rate:.1%} of the pairs apart at a loss of {s.discriminator_loss:.3f}, so the "
-        "generator learns next to nothing from it"
+        f"the discriminator tells {s.sign_rate:.1%} of the pairs apart {surely}, so the generator learns next to "
+        "nothing from it"
     )
 
 
-def _dominates(sign_rate: float | None, loss: float | None) -> bool:
-    return sign_rate is not None and loss is not None and sign_rate > WINS and loss < LOSES
+def _wins(s: Signals) -> bool:
+    return _dominates(s.sign_rate, s.discriminator_loss, s.generator_gradient, s.odds)
+
+
+def _dominates(sign_rate: float | None, loss: float | None, gradient: float | None, odds: bool) -> bool:
+    if sign_rate is None or sign_rate <= WINS:
+        return False
+    if odds:
+        return loss is not None and loss < LOSES
+    return gradient is not None and gradient < VANISHED
 
 
 def _starved(s: Signals) -> bool:
@@ -339,43 +361,48 @@ def _missing(s: Signals) -> Iterator[str]:
     if s.precision is None:
         yield "the samples could not be held against the data"
     if s.memory is None and s.sign_rate is not None:
-        yield "whether the discriminator learns by heart is unknown without unseen pictures (--held-out)"
-    if s.memory is None and s.epochs > MANY_PASSES and _dominates(s.sign_rate, s.discriminator_loss):
+        yield f"whether the discriminator learns by heart is unknown {s.mute or 'without unseen pictures (--held-out)'}"
+    if s.memory is None and s.epochs > MANY_PASSES and _wins(s):
         yield f"after {s.epochs:,.0f} passes over the data, over-fitting may be why the discriminator wins"
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-def from_log(lines: Sequence[Mapping[str, Any]], planned: int, state: str) -> Signals:
+def from_log(lines: Sequence[Mapping[str, Any]], planned: int, state: str, *, odds: bool = True) -> Signals:
     """What the log alone tells.
 
     lines    of log.jsonl
     planned  steps of the whole run; 0 where nobody knows
     state    "finished", "stopped" or "running"
+    odds     whether the discriminator's loss is a cross-entropy
     """
     from limner.training.guard import RELOADS
 
     trained = [line for line in lines if line["event"] == "train"]
     guard = [line.get("action") for line in lines if line["event"] == "guard"]
     last = trained[-math.ceil(len(trained) / 4) :]
+    loss, most = _loss(trained, last)
     count = next((line["data"]["count"] for line in lines if line["event"] == "start"), 0)
-    losses = [abs(value) for line in last for name, value in line.items() if name.endswith("_loss")]
     steps = max((line.get("step", 0) for line in lines), default=0)
     reloads = guard.count("reload")
+    late = [line for line in lines if line.get("action") == "reload" and line["step"] > 0.75 * steps]
     return Signals(
         state=state,
         steps=steps,
         planned=planned or steps,
         epochs=trained[-1]["seen"] / count if trained and count else 0.0,
         reloads=reloads,
+        late_reloads=len(late),
         gave_up="stop" in guard or (reloads >= RELOADS and state == "stopped"),
-        loss=max(losses, default=None),
+        loss=loss,
+        most=most,
         sign_rate=_mean(last, "sign_rate"),
         discriminator_loss=_mean(last, "discriminator_loss"),
+        odds=odds,
         generator_loss=_mean(last, "generator_loss"),
         generator_gradient=_mean(last, "generator_gradient"),
-        won_at=_won_at(trained),
+        won_at=_won_at(trained, odds),
         alike_at=_alike_at([line for line in lines if line["event"] == "diversity"]),
         diversity=next((line["ratio"] for line in reversed(lines) if line["event"] == "diversity"), None),
     )
@@ -386,13 +413,28 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _won_at(trained: Sequence[Mapping[str, Any]]) -> int | None:
+def _loss(trained: Sequence[Mapping[str, Any]], last: Sequence[Mapping[str, Any]]) -> tuple[float | None, float]:
+    """The loss over the last quarter, and what it stays below in a run that works.
+
+    In a game that is a number. Without one, loss falls from where it begins, whatever its size and sign: it has
+    diverged where it is well above the first eighth of the run.
+    """
+    if any("discriminator_loss" in line for line in last):
+        losses = [abs(value) for line in last for name, value in line.items() if name.endswith("_loss")]
+        return max(losses), EXPLODED
+    name = next((name for line in last for name in line if name.endswith("_loss")), "")
+    began = _mean(trained[: math.ceil(len(trained) / 8)], name)
+    return _mean(last, name), EXPLODED if began is None else began + max(abs(began), 1.0)
+
+
+def _won_at(trained: Sequence[Mapping[str, Any]], odds: bool) -> int | None:
     """The step from which on the discriminator overpowers, in means over windows of an eighth of the run."""
     window = max(1, len(trained) // 8)
     since = None
     for start in range(0, len(trained), window):
         some = trained[start : start + window]
-        wins = _dominates(_mean(some, "sign_rate"), _mean(some, "discriminator_loss"))
+        rate, loss = _mean(some, "sign_rate"), _mean(some, "discriminator_loss")
+        wins = _dominates(rate, loss, _mean(some, "generator_gradient"), odds)
         since = (some[0]["step"] if since is None else since) if wins else None
     return since
 
@@ -546,6 +588,8 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     import torch
 
     from limner.data.sources import open_data
+    from limner.features.captions import embedded
+    from limner.tasks.generate import Captioned
     from limner.training.world import pick_device
 
     if request.threads:
@@ -571,6 +615,9 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
     if weights.aside:
         data, aside = data.aside(chosen["seed"])
         seen = aside if seen is None else seen
+    if isinstance(weights.method, Captioned):
+        data = yield from embedded(data)
+        seen = (yield from embedded(seen)) if seen is not None and seen.captions else seen
     return _compared(request, run, replace(signals, diversity=None), data, seen, looks)
 
 
@@ -613,6 +660,7 @@ def _compared(
     from limner.metrics.diversity import diversity_ratio
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
+    from limner.tasks.generate import Captioned
     from limner.training.processor import keep_pages
 
     keep_pages()
@@ -643,14 +691,19 @@ def _compared(
     if unseen is None:
         return signals
     if run.settings["measure"] and not run.settings["measured"]:
-        return signals  # It saw its pictures measured, and knows nothing of them as they are.
-    if looks[-1].conditional and unseen.manifest.classes != data.manifest.classes:
-        return signals  # Of other classes it knows nothing.
+        return replace(signals, mute="as it knows measured pictures only")
+    captioned = isinstance(looks[-1], Captioned)
+    if looks[-1].conditional and not captioned and unseen.manifest.classes != data.manifest.classes:
+        return replace(signals, mute="as unseen pictures of its own classes are needed")
+    if captioned and unseen.text is None:
+        return replace(signals, mute="as unseen pictures with captions are needed")
     others = permutation(request.seed, len(unseen), "doctor", "unseen")[: request.samples]
     known, new = data.take(order[: request.samples]), unseen.take(others)
     scores = [(method.scored(known), method.scored(new)) for method in looks]
     told = [(a, b) for a, b in scores if a is not None and b is not None]
-    return replace(signals, memory=_memory(told, request.seed) if told else None)
+    if not told:
+        return replace(signals, mute="as it does not score single samples")
+    return replace(signals, memory=_memory(told, request.seed))
 
 
 def _like_the_data(request: Doctor, run: _Run, method: Generate, z: Tensor) -> Tensor:
@@ -777,12 +830,11 @@ def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
     yield _row("steps", f"{s.steps:,}, {s.epochs:,.1f} passes over the data", f"{FEWEST:,} or more", s.steps >= FEWEST)
     yield _row("losses that are not finite", faults, "none", not (s.broken or s.reloads))
     if s.loss is not None:
-        yield _row("largest loss", f"{s.loss:.3g}", f"below {EXPLODED:,.0f}", s.loss <= EXPLODED)
+        yield _row("loss", f"{s.loss:.3g}", f"below {s.most:,.4g}", s.loss <= s.most)
     if s.sign_rate is not None:
-        yield _row(
-            "pairs the discriminator ranks rightly", f"{s.sign_rate:.1%}", f"below {WINS:.0%}", s.sign_rate <= WINS
-        )
-    if s.discriminator_loss is not None:
+        healthy, good = (f"below {WINS:.0%}", s.sign_rate <= WINS) if s.odds else ("any", not _wins(s))
+        yield _row("pairs the discriminator ranks rightly", f"{s.sign_rate:.1%}", healthy, good)
+    if s.discriminator_loss is not None and s.odds:
         value, good = f"{s.discriminator_loss:.3g}", s.discriminator_loss >= LOSES
         yield _row("loss of the discriminator", value, f"above {LOSES:g}", good)
     if s.generator_gradient is not None:
@@ -854,7 +906,7 @@ def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str
             if {"generator", "discriminator"} <= players.keys():
                 rate = min(players["discriminator"].lr / 4, players["generator"].lr)
                 yield f"{again} {_flags({'discriminator.lr': rate})}"
-            if s.memory is None:
+            if s.memory is None and not s.mute:
                 yield f"limner doctor {folder} --held-out FOLDER"
         case "over-fitting/memorising":
             yield f"limner prepare MORE_PICTURES --out {folder.name}-data"
@@ -868,7 +920,7 @@ def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str
             yield longer
         case "unclear":
             yield longer
-            if s.memory is None:
+            if s.memory is None and not s.mute:
                 yield f"limner doctor {folder} --held-out FOLDER"
 
 

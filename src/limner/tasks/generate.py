@@ -17,7 +17,7 @@ class Generate(Method):
 
     latent       how many numbers of noise make one sample; set by the final class's __init__
     conditional  whether it makes the class that it is asked for; set there too, as it depends on settings and data
-    odds         whether what `judge` says are log-odds of being real, as a cross-entropy teaches
+    odds         whether what the discriminator says are log-odds of being real, as a cross-entropy teaches
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
     augments     whether its own step changes what its discriminator sees
     reads        what of a batch a conditional method is told

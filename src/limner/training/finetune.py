@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from limner.core.errors import ModelError, UsageError
+from limner.core.errors import LimnerError, ModelError, UsageError
 from limner.core.method import Method
 from limner.core.tensorfile import read_header, read_tensors
 from limner.tasks.generate import Captioned, Generate
@@ -34,7 +35,7 @@ def start_from(path: Path, method: Method, name: str) -> str:
         if there != needed:
             raise UsageError(
                 f"--init {path} does not fit: '{key}' is {there or 'not there'}, needed {needed or 'nowhere'}",
-                _difference(header.get("config", {}), method.config.model_dump(mode="json"))
+                _difference(header.get("config", {}), method)
                 or f"its pictures or classes differ: {header.get('signal')}",
             )
     try:
@@ -61,15 +62,32 @@ def renamed(path: Path, method: Generate, classes: Sequence[str]) -> str | None:
     )
 
 
-def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def _difference(there: Mapping[str, Any], method: Method) -> str:
     """The flags that give this run the networks of the other, where settings of networks differ."""
+    here = method.config.model_dump(mode="json")
     flags = [
-        f"--{name.replace('_', '-')} {value}"
+        _flag(name, value)
         for name, value in there.items()
-        if name in here and here[name] != value and not isinstance(value, Mapping)
-        and name not in ("epochs", "batch", "average")
-    ]  # fmt: skip
+        if name in here and here[name] != value and not isinstance(value, Mapping) and _shapes(method, name, value)
+    ]
     return f"build it alike: {' '.join(flags)}" if flags else ""
+
+
+def _shapes(method: Method, name: str, value: Any) -> bool:
+    """Whether another value of a setting makes tensors of other names or shapes."""
+    try:
+        # On the meta device tensors have shapes and no values, so this costs nothing.
+        with torch.device("meta"):
+            other = type(method)(method.config.model_copy(update={name: value}), method.signal)
+    except (LimnerError, RuntimeError):
+        return True
+    shapes = [{key: tensor.shape for key, tensor in some.state_dict().items()} for some in (method, other)]
+    return shapes[0] != shapes[1]
+
+
+def _flag(name: str, value: Any) -> str:
+    word = name.replace("_", "-")
+    return f"--{word} {value}" if not isinstance(value, bool) else f"--{word}" if value else f"--no-{word}"
 
 
 def freeze(method: Method, count: int) -> None:
