@@ -5,6 +5,8 @@ from math import cos, exp, pi
 import pytest
 import torch
 
+from limner.core.errors import UsageError
+from limner.core.signal import Signal
 from limner.diffusion.levels import (
     cosine_schedule,
     exponential_schedule,
@@ -13,6 +15,7 @@ from limner.diffusion.levels import (
     sigmas,
     spaced_times,
 )
+from limner.models.model import build
 
 
 def test_karras_levels():
@@ -67,3 +70,8 @@ def test_spaced_times():
 def test_few_times_end_in_noise_as_a_thousand_do(times):
     """Their β are larger by as much, so that ∫β, and with it what is left of the sample, is nearly the same."""
     assert linear_schedule(times)[-1] < 1.1 * linear_schedule(1000)[-1] < 5e-5
+
+
+def test_levels_that_would_rise_are_refused():
+    with pytest.raises(UsageError, match="--lowest 90 is not below --highest 80"):
+        build("edm", {"lowest": 90.0}, Signal(channels=1, size=(8, 8)))

@@ -1,5 +1,6 @@
 """MGAN: who makes a sample, and who is asked who made it."""
 
+import pytest
 import torch
 
 from limner.core.random import direction
@@ -58,3 +59,32 @@ def test_spectral_normalisation_is_everywhere_in_the_discriminator():
     plain = [module for module in made.discriminator.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
     wrapped = [module.layer for module in made.discriminator.modules() if isinstance(module, Spectral)]
     assert "Spectral" in kinds and {id(module) for module in plain} == {id(module) for module in wrapped}
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_every_generator_and_the_discriminator_know_the_class(conditioning, spectral):
+    """Each sample and each score changes with the class, by the shared layers as they are called by themselves."""
+    torch.manual_seed(0)
+    choices = {"generators": 3, "width": 4, "latent": 5, "network": "dense", "spectral": spectral}
+    method = build("mgan", {**choices, "conditioning": conditioning}, Signal(channels=2, classes=4)).eval()
+    z, x = torch.randn(30, method.latent), torch.rand(30, 2)
+    label = torch.arange(30) % 4
+    mixture = method.generator
+    maker = mixture.maker(z)
+    inner = torch.einsum("noi,ni->no", mixture.weight[maker], z[:, 2:]) + mixture.bias[maker]
+    torch.testing.assert_close(method.generate(z, label), mixture.trunk(inner, label))
+    assert (method.generate(z, label) != method.generate(z, (label + 1) % 4)).any(1).all()
+    assert (method.judge(x, label) != method.judge(x, (label + 1) % 4)).all()
+    assert method.conditional and not built().conditional
+
+
+def test_a_projected_class_adds_its_product_with_the_features():
+    torch.manual_seed(0)
+    method = build(
+        "mgan", {"width": 4, "network": "dense", "conditioning": "projection"}, Signal(channels=2, classes=4)
+    )
+    judge, x, label = method.discriminator, torch.rand(6, 2), torch.tensor([0, 1, 2, 3, 0, 1])
+    found = judge.features(x)
+    expected = judge.head(found)[:, 0] + torch.einsum("nd,nd->n", judge.embedding.weight[label], found)
+    torch.testing.assert_close(judge(x, label)[0], expected)

@@ -61,6 +61,8 @@ def test_what_auto_takes():
 def test_choices_that_do_not_go_together():
     with pytest.raises(UsageError, match="no beta"):
         made(beta=2.0, draws=5)
+    with pytest.raises(UsageError, match="--binarise fixed is for pixels that are on or off"):
+        made(likelihood="gaussian", binarise="fixed")
     with pytest.raises(UsageError, match="sides that 4 divides, not 9×8 px"):
         made(Signal(channels=1, size=(9, 8)), network="conv")
 

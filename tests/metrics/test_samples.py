@@ -13,7 +13,7 @@ from limner.metrics.birthday import birthday, poisson_interval, twin_distance
 from limner.metrics.inception_score import InceptionScore, inception_score
 from limner.metrics.interval import bootstrap
 from limner.metrics.neighbours import nearest
-from limner.metrics.prdc import prdc
+from limner.metrics.prdc import coverage, prdc
 from limner.metrics.reservoir import Reservoir
 from limner.metrics.vendi import vendi_score
 
@@ -192,3 +192,11 @@ def test_reservoirs_merge_into_a_fair_sample() -> None:
         assert len(first.rows) == 30
         means.append(first.rows.mean().item())
     assert np.mean(means) == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 30 / 60))
+
+
+def test_coverage_alone_is_that_of_all_four():
+    luck = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(200, 6, generator=luck), 0.7 * torch.randn(150, 6, generator=luck)
+    assert 0.5 < coverage(real, fake) == prdc(real, fake).coverage.value < 1
+    assert coverage(real, real + 1e-6) == 1
+    assert coverage(real, fake + 100) == 0

@@ -20,7 +20,7 @@ from PIL import Image
 
 import limner
 from limner.core.errors import LimnerError, UsageError
-from limner.core.events import Epoch, Finished, Progress, Saved, Warned
+from limner.core.events import Epoch, Finished, Note, Progress, Saved, Warned
 from limner.core.tensorfile import read_tensors, write_tensors
 from limner.training import checkpoint
 from limner.training.guard import Diverged
@@ -311,6 +311,23 @@ def test_before_the_first_checkpoint_the_start_is_gone_back_to(tmp_path, monkeyp
     assert "step 6: losses were not finite, so training went back to the weights of step 0" in back
 
 
+def test_halved_rates_are_told_on_resume_and_a_named_one_is_taken_whole(tmp_path, monkeypatch):
+    breaking(monkeypatch, 4, 5, 6)
+    run(tmp_path / "a", steps=10)
+    monkeypatch.undo()
+
+    def resumed(steps, **more):
+        told = [event.text for event in limner.train(resume=tmp_path / "a", steps=steps, **more)
+                if isinstance(event, Note)]  # fmt: skip
+        header = read_tensors(tmp_path / "a" / "checkpoints" / f"step-{steps:08d}.safetensors", "checkpoint")[0]
+        return [text for text in told if "rates are" in text], header["guard"]["reloads"]
+
+    told, reloads = resumed(12)
+    assert [text.partition(";")[0] for text in told] == ["learning rates are × 0.5, as training went back once"]
+    assert reloads == 1
+    assert resumed(14, generator={"lr": 1e-5}) == ([], 0)
+
+
 def test_a_step_that_leads_back_is_counted_and_the_last_one_is_finished(tmp_path, monkeypatch):
     """Steps 18 to 20 of 20 break: the last of them leads back, and still is the run's end."""
     breaking(monkeypatch, 18, 19, 20)
@@ -560,6 +577,7 @@ def test_the_log_says_how_far_the_discriminator_learns_by_heart(tmp_path):
     few, many, measured = (next(line for line in log if line["event"] == "diversity") for log in logs)
     assert few["held_out_gap"] > 3 and abs(many["held_out_gap"]) < 0.3
     assert "held_out_gap" not in measured  # whose discriminator never sees clean pictures
+    assert all(0 <= line["coverage"] <= 1 for line in (few, many, measured))
 
 
 def test_a_model_says_how_much_memory_its_training_took(tmp_path):

@@ -82,3 +82,15 @@ def test_a_u_net_knows_no_class_before_either():
     torch.testing.assert_close(made.generate(z, label), made.generate(z, label.flip(0)))
     wrap.after({}, 10, 500)
     assert (made.generate(z, label) - made.generate(z, label.flip(0))).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("method", "hint"), [
+    ("gan", "give --conditioning projection too"), ("mgan", "give --conditioning projection too"),
+    ("pacgan", "give --conditioning concat too"), ("vae", "leave out --transition"),
+])  # fmt: skip
+def test_the_hint_has_a_way_of_learning_classes_that_the_method_knows(tmp_path, method, hint):
+    more = {"network": "dense", "conditioning": "none"} if method != "vae" else {"network": "dense"}
+    tiny = {name: value for name, value in TINY.items() if name not in ("conditioning", "network")}
+    with pytest.raises(UsageError) as error:
+        list(limner.train(method, **{**tiny, **more, "transition": (0.0, 0.1), "steps": 20, "out": tmp_path / "a"}))
+    assert error.value.hint == hint

@@ -4,8 +4,9 @@ With small steps of noise what was there before is nearly certain, so a plain ne
 could have been many things. A generator with noise of its own makes one of them, and a discriminator that sees the
 picture before and after the step judges it. So it keeps the variety of diffusion and samples in four passes.
 
-The networks are limner's U-Net, told of its own noise by a style, and a residual discriminator: the published layout
-at a size for processors.
+The networks are limner's U-Net, told of its own noise by a style, and a residual discriminator, at a size for
+processors. The authors' discriminator has more: their filter where it halves, second convolutions that begin at 0, and
+a channel that tells how much the pictures of a batch differ, which speaks against collapse.
 
 Source: Xiao, Kreis & Vahdat 2022, arXiv:2112.07804
 Task: generate

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limner.core.config import Adam, DiffusionConfig
+from limner.core.errors import UsageError
 from limner.core.method import Batch, Move, Turn
 from limner.core.signal import Signal
 from limner.diffusion.levels import karras_levels
@@ -48,7 +49,15 @@ class Config(DiffusionConfig):
     """How the network's weights move."""
 
     def settle(self, signal: Signal) -> Self:
-        """Pick what belongs to the variant and the data."""
+        """Pick what belongs to the variant and the data.
+
+        raises UsageError   if noise would not fall from the highest level to the lowest
+        """
+        if self.lowest >= self.highest:
+            raise UsageError(
+                f"--lowest {self.lowest:g} is not below --highest {self.highest:g}, and noise falls to it",
+                "leave both out: they are the paper's .002 and 80",
+            )
         return super(Config, self.varied(_PAPER if self.variant == "paper" else {})).settle(signal)
 
 

@@ -12,7 +12,6 @@ Expect: limner train mgan --data digits --width 32 --epochs 60 --threads 1 --see
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -39,8 +38,6 @@ class Config(NetworksConfig):
     """Generators, with all layers but the first in common; 1 is a plain GAN."""
     diversity: float = Field(default=0.1, ge=0)
     """Weight of the classifier's cross-entropy in both players' losses (beta in the paper); the default is ours."""
-    conditioning: Literal["none"] = "none"
-    """Classes are not learned: the generators share the data among themselves."""
 
 
 class MGAN(Generate):
@@ -48,33 +45,36 @@ class MGAN(Generate):
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
-        self.latent, self.count, self.weight = _PICK + config.latent, config.generators, config.diversity
-        self.generator = Mixture(generator(config.network, signal, config.latent, config.width), config)
+        self.latent, self.conditional = _PICK + config.latent, config.labelled
+        self.weight = config.diversity
+        trunk = generator(config.network, signal, config.latent, config.width, config.labelled)
+        self.generator = Mixture(trunk, config)
         self.discriminator = Judge(config, signal)
 
     def step(self, batch: Batch) -> Iterator[Move]:
-        real = batch["x"]
+        real, label = batch["x"], batch.get("label")
         z = self.noise(len(real), self.latent)
-        fake, maker = self.generator(z), self.generator.maker(z)
-        (on_real, _), (on_fake, guess) = self.discriminator(real), self.discriminator(fake.detach())
+        fake, maker = self.generate(z, label), self.generator.maker(z)
+        (on_real, _), (on_fake, guess) = self.discriminator(real, label), self.discriminator(fake.detach(), label)
         recognised = cross_entropy(guess, maker, reduction="none")
         values = {**scores(on_real, on_fake), "recognised": (guess.argmax(1) == maker).float()}
         yield Turn("discriminator", cross_entropy_discriminator(on_real, on_fake) + self.weight * recognised, values)
-        on_fake, guess = self.discriminator(fake)
+        on_fake, guess = self.discriminator(fake, label)
         recognised = cross_entropy(guess, maker, reduction="none")
         yield Turn("generator", non_saturating_generator(on_fake) + self.weight * recognised)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        made: Tensor = self.generator(z)
+        made: Tensor = self.generator(z, label)
         return made
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        score: Tensor = self.discriminator(x)[0]
+        score: Tensor = self.discriminator(x, label)[0]
         return score
 
 
 class Mixture(nn.Module):
-    """Noise (N, 2 + latent) → (N, C, *size): a linear first layer of each generator, and the layers they share."""
+    """Noise (N, 2 + latent), labels (N,) → (N, C, *size): a linear first layer of each generator, and the layers that
+    they share, which are told the class."""
 
     def __init__(self, trunk: nn.Module, config: Config) -> None:
         super().__init__()
@@ -85,11 +85,11 @@ class Mixture(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.count, wide))
         self.trunk = trunk
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         noise, maker = z[:, _PICK:], self.maker(z)
         every = torch.einsum("ni,koi->nko", noise, self.weight) + self.bias
         own = one_hot(maker, self.count).to(every)
-        made: Tensor = self.trunk((every * own[:, :, None]).sum(1))
+        made: Tensor = self.trunk((every * own[:, :, None]).sum(1), label)
         return made
 
     def maker(self, z: Tensor) -> Tensor:
@@ -98,16 +98,30 @@ class Mixture(nn.Module):
 
 
 class Judge(nn.Module):
-    """(N, C, *size) → scores (N,), and logits of who made it (N, generators), both from the same features."""
+    """(N, C, *size) and labels (N,) → scores (N,), and logits of who made it (N, generators), from the same features.
+
+    A class is a sample beside what is judged, or adds its product with the features to the score.
+    """
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__()
-        found, size, head = layers_of(config.network, signal, config.width, norm=not config.spectral)
-        self.features = spectral(found) if config.spectral else found
-        self.head = spectral(head) if config.spectral else head
-        classifier = nn.Linear(size, config.generators)
-        self.classifier = spectral(classifier) if config.spectral else classifier
+        joined = config.conditioning == "concat"
+        seen = signal.model_copy(update={"channels": signal.channels * (2 if joined else 1)})
+        self.features, size, self.head = layers_of(config.network, seen, config.width, norm=not config.spectral)
+        self.classifier = nn.Linear(size, config.generators)
+        if config.conditioning == "projection":
+            self.embedding = nn.Embedding(signal.classes, size)
+            nn.init.normal_(self.embedding.weight, std=size**-0.5)
+        if config.spectral:
+            spectral(self)
+        if joined:
+            self.sample = nn.Embedding(signal.classes, signal.values)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if hasattr(self, "sample"):
+            x = torch.cat([x, self.sample(label).view_as(x)], 1)
         found = self.features(x)
-        return self.head(found).flatten(0), self.classifier(found.flatten(1))
+        score, flat = self.head(found).flatten(0), found.flatten(1)
+        if hasattr(self, "embedding"):
+            score = score + (self.embedding(label) * flat).sum(1)
+        return score, self.classifier(flat)

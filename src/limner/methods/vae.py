@@ -74,6 +74,11 @@ class Config(TrainingConfig):
             network = "conv" if quarters else "dense"
         if pixels == "auto":
             pixels = "gaussian" if signal.rank == 0 else "bernoulli" if signal.channels == 1 else "discretised_logistic"
+        if pixels != "bernoulli" and self.binarise != "dynamic" and "binarise" in self.model_fields_set:
+            raise UsageError(
+                f"--binarise {self.binarise} is for pixels that are on or off, and the likelihood is {pixels}",
+                "leave it out, or give --likelihood bernoulli",
+            )
         settled = self.varied({"width": 32} if network == "conv" else {})
         return settled.model_copy(update={"network": network, "likelihood": pixels})
 

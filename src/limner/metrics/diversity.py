@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_PX = 16
+
 
 def pooled(x: Tensor) -> Tensor:
     """Averages over 2×2 px (2 samples of a sequence, 2×2×2 of a volume), so that fine noise does not count.
@@ -18,6 +20,17 @@ def pooled(x: Tensor) -> Tensor:
     if rank > 0 and min(x.shape[2:]) >= 2:
         pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
         x = pool(x, 2)
+    return x.flatten(1)
+
+
+def thumbnails(x: Tensor) -> Tensor:
+    """Averages down to at most 16 px a side, so that shapes count and fine texture does not.
+
+    x       (N, C, *size)
+    returns (N, D)  flat; points stay as they are
+    """
+    if x.dim() > 2 and max(x.shape[2:]) > _PX:
+        x = F.interpolate(x, size=[min(extent, _PX) for extent in x.shape[2:]], mode="area")
     return x.flatten(1)
 
 

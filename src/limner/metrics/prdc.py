@@ -32,7 +32,21 @@ class PRDC:
     coverage: Interval
 
 
-def prdc(real: Tensor, fake: Tensor, k: int = 5, seed: int = 0) -> PRDC:
+NEIGHBOURS = 5
+"""Which neighbour a ball reaches to."""
+
+
+def coverage(real: Tensor, fake: Tensor) -> float:
+    """Share of reals with a fake inside their ball: the coverage of `prdc` alone, for watching.
+
+    real    (N, D)  more than NEIGHBOURS
+    fake    (M, D)
+    """
+    radius = nearest(real, real, NEIGHBOURS, same=True)[0][:, -1]
+    return float((nearest(real, fake)[0][:, 0] < radius).double().mean())
+
+
+def prdc(real: Tensor, fake: Tensor, k: int = NEIGHBOURS, seed: int = 0) -> PRDC:
     """Precision, recall, density and coverage of features. Memory does not grow with the product of the counts.
 
     real    (N, D)

@@ -18,6 +18,7 @@ from limner.core import catalog
 from limner.core.errors import LimnerError, ModelError, UsageError, nearest
 from limner.core.events import Event, Finished, Note, Table, Warned
 from limner.core.settings import Settings
+from limner.reports.words import times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,6 @@ _LOOKS = 3
 _TRAINING = 10_000
 _OF_A_MODE = 10
 """Samples that there must be for each class: fewer leave classes out by chance, whatever the model."""
-_PX = 16
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def diagnose(s: Signals) -> Diagnosis:
         if s.gained is not None and s.gained < FALLING:
             doubts.append(f"yet coverage has fallen by {-100 * s.gained:.0f} points since the oldest checkpoint")
         if s.reloads:
-            doubts.append(f"yet losses were not finite on the way, and training went back {_times(s.reloads)}")
+            doubts.append(f"yet losses were not finite on the way, and training went back {times(s.reloads)}")
         return Diagnosis("healthy", not doubts, {"healthy": "; ".join([well, *doubts])}, missing)
     return Diagnosis("unclear", False, {"unclear": "nothing is clearly wrong, nor is enough clearly right"}, missing)
 
@@ -268,7 +268,7 @@ def _divergence(s: Signals) -> str:
     if s.loss is not None and (s.loss > s.most or not math.isfinite(s.loss)):
         return f"losses have grown to {s.loss:,.3g}; a run that works stays below {s.most:,.4g}"
     if s.late_reloads:
-        return f"losses were not finite of late, and training went back to a checkpoint {_times(s.late_reloads)}"
+        return f"losses were not finite of late, and training went back to a checkpoint {times(s.late_reloads)}"
     return ""
 
 
@@ -657,7 +657,7 @@ def _compared(
     import torch
 
     from limner.core.random import generator, permutation
-    from limner.metrics.diversity import diversity_ratio
+    from limner.metrics.diversity import diversity_ratio, thumbnails
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
     from limner.tasks.generate import Captioned
@@ -668,15 +668,15 @@ def _compared(
     count = min(request.samples, len(data) // 2)
     z = torch.randn(request.samples, looks[0].latent, generator=generator(request.seed, "doctor", "fake"))
     fake = _like_the_data(request, run, looks[0], z)
-    real, small = data.take(order[: 2 * count])["x"], _small(fake)
-    training = torch.cat([_small(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
+    real, small = data.take(order[: 2 * count])["x"], thumbnails(fake)
+    training = torch.cat([thumbnails(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
     half, other = training[:count], training[count : 2 * count]
     near = prdc(half, small[:count])
     natural = prdc(half, other)
     which = neighbours(small, training)[1][:, 0]
     before = None
     if len(looks) > 1:
-        before = prdc(half, _small(_like_the_data(request, run, looks[-1], z))[:count]).coverage.value
+        before = prdc(half, thumbnails(_like_the_data(request, run, looks[-1], z))[:count]).coverage.value
     signals = replace(
         signals,
         diversity=diversity_ratio(fake[:count], real[:count]),
@@ -768,19 +768,6 @@ def _memory(scores: Sequence[tuple[Tensor, Tensor]], seed: int) -> Interval:
     return roc_auc(mean[:count], mean[count:], seed)
 
 
-def _small(x: Tensor) -> Tensor:
-    """Flat vectors of at most 16 px a side, so that shapes count and fine noise does not.
-
-    x       (N, C, *size)
-    returns (N, D)
-    """
-    from torch.nn.functional import interpolate
-
-    if x.dim() > 2 and max(x.shape[2:]) > _PX:
-        x = interpolate(x, size=[min(extent, _PX) for extent in x.shape[2:]], mode="area")
-    return x.flatten(1)
-
-
 def _modes(data: Dataset, fake: Tensor, order: Any, which: Tensor) -> dict[str, Any]:
     """Which modes the samples lie in: counted in a known mixture, else the classes of the nearest training samples."""
     import torch
@@ -826,7 +813,7 @@ def _told(folder: Path, s: Signals, found: Diagnosis) -> Iterator[str]:
 
 def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
     """(signal, value, what healthy looks like, "off" where it is not), of all that was measured."""
-    faults = f"{s.broken} steps skipped, went back {_times(s.reloads)}"
+    faults = f"{s.broken} steps skipped, went back {times(s.reloads)}"
     yield _row("steps", f"{s.steps:,}, {s.epochs:,.1f} passes over the data", f"{FEWEST:,} or more", s.steps >= FEWEST)
     yield _row("losses that are not finite", faults, "none", not (s.broken or s.reloads))
     if s.loss is not None:
@@ -872,10 +859,6 @@ def _row(name: str, value: str, healthy: str, good: bool) -> tuple[str, str, str
 
 def _share(figure: Interval) -> str:
     return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str]:

@@ -22,7 +22,7 @@ from limner.core.errors import LimnerError, ModelError, UsageError, missing_extr
 from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
-from limner.reports.words import flat
+from limner.reports.words import flat, times
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
@@ -401,7 +401,10 @@ def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Coll
                 f"{folder} has gone {gone:,} steps already, more than the {wanted:,} asked for",
                 f"give --steps {gone} or more",
             )
-        loop.resume(found)
+        loop.resume(found, anew=any(name.endswith(".lr") for name in named))
+        if loop.guard.reloads:
+            back = f"× {loop.guard.rate_factor:g}, as training went back {times(loop.guard.reloads)}"
+            notes.append(Note(f"learning rates are {back}; one that is named now (--generator.lr, say) is taken whole"))
         if notes and world.first:
             loop.save()  # with the new settings and machine, so that nothing need be said twice
         yield from notes
@@ -548,8 +551,9 @@ def _prepared(
     from limner import features
     from limner.core.method import Luck
     from limner.core.random import generator, permutation, stream
-    from limner.metrics.diversity import diversity_ratio
+    from limner.metrics.diversity import diversity_ratio, thumbnails
     from limner.metrics.figures import quick, suited
+    from limner.metrics.prdc import NEIGHBOURS, coverage
     from limner.models.model import build
     from limner.models.pictures import Pictures
     from limner.reports.subject import draws
@@ -640,7 +644,10 @@ def _prepared(
                 drawn = made.draw(z)
             # Pictures that were measured before are as varied as measured samples, not as clean ones.
             made.luck = Luck(request.seed, "watch", "measure", step)
-            found = {"ratio": float(diversity_ratio(seen.fake(drawn) if seen else drawn, some["x"]))}
+            shown = seen.fake(drawn) if seen else drawn
+            found = {"ratio": diversity_ratio(shown, some["x"])}
+            if len(shown) > NEIGHBOURS:
+                found["coverage"] = coverage(thumbnails(some["x"]), thumbnails(shown))
             if other is not None:
                 known, new = made.scored(some), made.scored(other)
                 if known is not None and new is not None:

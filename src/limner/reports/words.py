@@ -75,6 +75,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
+def times(count: int) -> str:
+    """How often: never, once, twice, 3 times."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def plain(value: Any) -> str:
     """A setting's value: 1e-4 as 0.0001, True as yes."""
     match value:

@@ -114,13 +114,18 @@ class Loop:
         self._saved_at = self.step
         return path
 
-    def resume(self, found: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint."""
+    def resume(self, found: checkpoint.Checkpoint, *, anew: bool = False) -> None:
+        """Go on from a checkpoint.
+
+        anew   learning rates are those of the settings, and the guard forgets that it has gone back before
+        """
         header = found.header
         self.step, self.seen, self.seconds = header["step"], header["seen"], header["seconds"]
         self.best = float("inf") if header["best"] is None else header["best"]
         self.peak = header.get("peak", 0)
         self.guard = Guard(**header["guard"])
+        if anew:
+            self.guard.reloads = self.guard.in_a_row = 0
         self._sums = header["epoch_sums"]
         first = self.learner.world.first
         self.due = [name for name in header.get("due", []) if first or name == "diversity"]

@@ -4,7 +4,7 @@ On few data, conditioning makes GANs collapse that would not collapse without it
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,13 @@ class Transition(Wrap):
 
     def __init__(self, method: Generate, averaged: nn.Module, start: float, end: float, total: float) -> None:
         if not method.conditional or isinstance(method, Captioned):
-            raise UsageError("--transition is for a method that learns classes", "give --conditioning projection too")
+            field = type(method.config).model_fields.get("conditioning")
+            ways = [way for way in get_args(field.annotation if field else None) if way not in ("auto", "none")]
+            able = ways and method.signal.classes and not isinstance(method, Captioned)
+            raise UsageError(
+                "--transition is for a method that learns classes",
+                f"give --conditioning {ways[-1]} too" if able else "leave out --transition",
+            )
         if not 0 <= start < end:
             raise UsageError(
                 f"--transition {start:g},{end:g} does not rise", "give the kimg at which it starts and ends"
