@@ -56,6 +56,11 @@ CASES = (
     Case("healthy-digits", "healthy", "dcgan",
          {"data": "digits", "variant": "paper", "width": 16, "batch": 64, "steps": 1500}),
     Case("healthy-mnist", "healthy", "dcgan", {"data": "mnist", "width": 8, "batch": 64, "steps": 1500}),
+    # A critic that is always right, and a loss of thousands of nats, are as they should be.
+    Case("healthy-critic", "healthy", "wgan_gp",
+         {"data": "digits", "network": "dense", "width": 32, "batch": 32, "steps": 1500, **rates(3e-4, 3e-4)}),
+    Case("healthy-nats", "healthy", "vae", {"data": "digits", "size": 32, "colour": "colour", "network": "dense",
+                                            "width": 64, "latent": 16, "steps": 1500}),
     Case("ring", "mode collapse", "gan", {"data": "ring", "width": 32, "latent": 2, "batch": 100, "steps": 4000}),
     Case("plain-start", "mode collapse", "dcgan",
          {"data": "digits", "variant": "mnist", "width": 8, "batch": 32, "steps": 1200}, plain=True),
