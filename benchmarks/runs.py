@@ -16,6 +16,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import limner
 from limner.cli.render import Lines
 from limner.core.events import Event
+from limner.reports.words import flat
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,8 +32,9 @@ def tell(events: Iterable[Event]) -> None:
 
 
 def trained(run: Path, method: str, **choices: Any) -> Path:
-    """The model of a run. Choices count for a run that is begun: one that is gone on with keeps its own."""
+    """The model of a run: there already, gone on with, or begun. What is there must have been chosen alike."""
     model = run / "model.safetensors"
+    _see_that_it_is_the_same(run, {"method": method, **choices})
     if model.is_file():
         return model
     if any((run / "checkpoints").glob("step-*.safetensors")):
@@ -41,6 +43,20 @@ def trained(run: Path, method: str, **choices: Any) -> Path:
         # What was stopped before its first checkpoint begins anew.
         tell(limner.train(method, out=run, force=run.exists(), **choices))
     return model
+
+
+def _see_that_it_is_the_same(run: Path, choices: Mapping[str, Any]) -> None:
+    file = run / "settings.json"
+    if not file.is_file():
+        return
+    stored, wanted = (
+        flat(json.loads(file.read_text(encoding="utf-8"))),
+        flat(json.loads(json.dumps(choices, default=str))),
+    )
+    differs = [f"{name} is {stored[name]} there and {value} here" for name, value in wanted.items()
+               if stored.get(name, value) != value]  # fmt: skip
+    if differs:
+        sys.exit(f"{run} is of other settings: {'; '.join(differs)}. Move it away, or give another place for runs.")
 
 
 def evaluated(model: Path, out: str = "evaluation", **choices: Any) -> dict[str, Any]:

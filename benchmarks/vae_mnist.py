@@ -19,7 +19,7 @@ from limner.core.files import write
 from machine import where
 from runs import RESULTS, command, trained
 
-EPOCHS = 500.0
+EPOCHS, LR, SEED = 500.0, 1e-4, 42
 PUBLISHED = {("fixed", 2, 1): "89.9", ("fixed", 2, 50): "87.1"}
 """What was published after so many epochs, in nats: by binarisation, layers each way and draws."""
 
@@ -64,13 +64,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--depth", type=int, default=2, help="hidden layers each way")
     parser.add_argument("--draws", type=int, default=1, help="above 1 trains the importance-weighted bound")
-    parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--lr", type=float, default=LR)
     parser.add_argument("--samples", type=int, default=10_000, help="test digits that are measured")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--out", type=Path, default=None, help="the run folder")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     name = f"vae_mnist-{chosen.binarise}-{chosen.depth}x400-{chosen.draws}"
+    # What is not as published has a name of its own, so that it takes no other's place.
+    name += f"-lr{chosen.lr:g}" if chosen.lr != LR else ""
+    name += f"-seed{chosen.seed}" if chosen.seed != SEED else ""
     model = trained(
         chosen.out or Path("runs") / f"{name}-{chosen.epochs:g}", "vae", data="mnist", seed=chosen.seed, threads=1,
         epochs=chosen.epochs, batch=100, checkpoint_every=5500, preview_every=1e6, precision="fp32",

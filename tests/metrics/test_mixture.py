@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
+from limner.metrics.figures import energy_distance
 from limner.metrics.kid import squared_mmd
-from limner.metrics.mixture import MOST, best_weights, kernel_form
+from limner.metrics.mixture import MOST, best_weights, kernel_form, nearness
 
 
 def value(within, across, w):
@@ -64,3 +65,20 @@ def test_equal_generators_do_not_break_it():
     assert best_weights(within, across).sum().item() == pytest.approx(1)
     with pytest.raises(ValueError, match="at most 12"):
         best_weights(torch.eye(MOST + 1).double(), torch.ones(MOST + 1).double())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_points_the_generator_of_all_modes_is_found_where_moments_agree(seed):
+    """Four alternate modes of a ring have all moments up to the third right, and so the cubic kernel takes them for
+    all eight; distances do not."""
+    random = torch.Generator().manual_seed(seed)
+
+    def ring(modes, count=1000):
+        turn = torch.randint(modes, (count,), generator=random) * (2 * torch.pi / modes)
+        return torch.stack([turn.cos(), turn.sin()], 1) + 0.01 * torch.randn(count, 2, generator=random)
+
+    within, across, rest = kernel_form([ring(4), ring(8)], ring(8), nearness)
+    assert best_weights(within, across).tolist() == pytest.approx([0, 1], abs=0.1)
+    few = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    expected = energy_distance(ring(4, 3000), ring(8, 3000)) ** 2
+    assert value(within, across, few) + rest == pytest.approx(expected, rel=0.1)

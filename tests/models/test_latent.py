@@ -7,6 +7,7 @@ import torch
 
 from limner.core.signal import Signal
 from limner.features import load
+from limner.models.ensemble import Ensemble, EnsembleConfig, Member
 from limner.models.latent import nearest
 from limner.models.model import build
 
@@ -43,3 +44,15 @@ def test_the_class_is_found_too():
     assert found.label.tolist() == [2]
     *_, told = nearest(method, target, None, steps=5, seed=0, label=torch.tensor([1]))
     assert told.label.tolist() == [1]
+
+
+def test_each_noise_of_an_ensemble_keeps_a_usual_length():
+    """It reads sixteen noises a sample, of which one is used and pulled at."""
+    members = tuple(Member(method="gan", config={}, sha256="", weight=1.0, rejection=None) for _ in range(1))
+    method = Ensemble(EnsembleConfig(members=members, tries=16), Signal(channels=1, size=(8, 8)), [made()]).eval()
+    assert sum(method.blocks) == method.latent == 2 + 16 * (2 + 4)
+    *_, found = nearest(method, torch.ones(1, 8, 8), None, steps=200, seed=0)
+    lengths = [block.norm() for block in found.z.split(method.blocks)]
+    assert all(
+        length <= len(block) ** 0.5 + 2.001 for length, block in zip(lengths, found.z.split(method.blocks), strict=True)
+    )

@@ -60,3 +60,9 @@ def test_pictures_index_and_iterate(model):
     assert len(list(pictures)) == len(pictures) == 3
     assert pictures[1].size == (8, 8)
     assert isinstance(pictures, Pictures)
+
+
+def test_a_walk_between_opposite_noises_stays_between_them():
+    """There is no one way around a sphere to the other side; of one number there is no sphere."""
+    walk = between(torch.tensor([0.2]), torch.tensor([-1.2]), 15)
+    assert walk.abs().max() <= 1.2 + 1e-6

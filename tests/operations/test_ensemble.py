@@ -1,11 +1,13 @@
 """Ensembles as a person makes and uses them."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import limner
 from limner.core.errors import UsageError
-from limner.core.events import Table
+from limner.core.events import Table, Warned
 from limner.core.tensorfile import read_tensors
 from limner.data.cache import finish
 from limner.data.dataset import Dataset
@@ -93,6 +95,69 @@ def test_a_discriminator_of_measured_pictures_judges_no_clean_ones(tmp_path):
         told = limner.evaluate(tmp_path / "m.safetensors", samples=300, metrics=("fd", "discriminator"), force=True)
         (table,) = (event for event in told if isinstance(event, Table))
         assert any("the discriminator is not asked" in note for note in table.notes)
+
+
+def test_clean_samples_are_not_fitted_to_measured_pictures(tmp_path):
+    list(limner.train("gan", **TINY, data="digits", measure="block-pixels:0.5", measured=True, out=tmp_path / "a"))
+    for member in (tmp_path / "a", tmp_path / "a/checkpoints/step-00000020.safetensors"):
+        with pytest.raises(UsageError, match="learned from data that are measured, and makes clean pictures"):
+            list(limner.ensemble(member, out=tmp_path / "m.safetensors", weights="kid"))
+    list(limner.ensemble(tmp_path / "a", out=tmp_path / "m.safetensors", weights="kid", data="digits", samples=100))
+
+
+def test_every_member_s_data_are_credited(runs, tmp_path):
+    digits = finish(open_data("digits"))
+    (tmp_path / "other").mkdir()
+    write_pack(tmp_path / "other", digits.samples[:500], digits.labels[:500], name="other", source="elsewhere",
+               classes=digits.manifest.classes, licence="CC0")  # fmt: skip
+    list(limner.train("gan", **TINY, data=tmp_path / "other", out=tmp_path / "b"))
+    told = list(limner.ensemble(runs / "r1", tmp_path / "b", out=tmp_path / "m.safetensors"))
+    assert [event.text for event in told if isinstance(event, Warned)] == [
+        "the members learned from different data: digits, other"
+    ]
+    header = limner.load(tmp_path / "m.safetensors").header
+    assert [one["name"] for one in header["training"]["learned_from"]] == ["digits", "other"]
+    assert "licence of other: CC0" in header["card"] and "licence of digits: BSD-3-Clause" in header["card"]
+
+
+def test_members_whose_classes_have_other_names_are_refused(tmp_path):
+    digits = finish(open_data("digits"))
+    (tmp_path / "other").mkdir()
+    names = tuple("abcdefghij")
+    write_pack(tmp_path / "other", digits.samples, digits.labels, name="other", source="elsewhere", classes=names)
+    for name, data in (("a", "digits"), ("b", tmp_path / "other")):
+        list(limner.train("gan", **TINY, data=data, conditioning="concat", out=tmp_path / name))
+    with pytest.raises(UsageError, match=r"knows the classes 0, 1, .* a, b, c"):
+        list(limner.ensemble(tmp_path / "a", tmp_path / "b", out=tmp_path / "m.safetensors"))
+
+
+def test_a_single_member_keeps_what_it_learned_from(tmp_path):
+    list(limner.train("gan", **TINY, data="digits", shard="1/3", out=tmp_path / "a"))
+    list(limner.ensemble(tmp_path / "a", out=tmp_path / "m.safetensors"))
+    assert limner.load(tmp_path / "m.safetensors").header["training"]["shard"] == "1/3"
+
+
+def test_a_walk_stays_with_one_member(runs, tmp_path):
+    list(limner.ensemble(runs / "r1", runs / "r2", out=tmp_path / "m.safetensors"))
+    model = limner.load(tmp_path / "m.safetensors")
+    one, other = model.method.members
+    drawn = []
+    for seed in range(4):
+        first = model.noise(1, seed)
+        picked = one if int(model.method.picked(first[:, :2])) == 0 else other
+        list(limner.sample(tmp_path / "m.safetensors", seed=seed, interpolate=seed + 10, count=5,
+                           out=tmp_path / f"{seed}.png"))  # fmt: skip
+        last = model.noise(1, seed + 10)
+        drawn.append((tmp_path / f"{seed}.png", picked.draw(last[:, 4 : 4 + picked.latent])))
+    for strip, end in drawn:
+        found = torch.tensor(np.array(Image.open(strip))).float() / 127.5 - 1
+        torch.testing.assert_close(found[-10:-2, -10:-2], end[0, 0].clamp(-1, 1), atol=0.01, rtol=0)
+
+
+def test_choices_for_fitting_alone_are_refused_without_it(runs, tmp_path):
+    for choice in ({"data": "digits"}, {"samples": 500}):
+        with pytest.raises(UsageError, match="is for --weights kid and --reject"):
+            list(limner.ensemble(runs / "r1", out=tmp_path / "m.safetensors", **choice))
 
 
 def test_members_that_make_no_classes_are_joined_whatever_labels_their_data_had(runs, tmp_path):

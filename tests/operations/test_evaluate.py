@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import limner
-from limner.core.errors import DataError, UsageError
+from limner.core.errors import DataError, ModelError, UsageError
 from limner.core.events import Finished, Progress, Saved, Table, Warned
 from limner.data.cache import finish
 from limner.data.images import save_picture
@@ -404,3 +404,29 @@ def test_a_page_that_fails_leaves_nothing(copied, monkeypatch):
     with pytest.raises(RuntimeError):
         go(what=str(copied), metrics=("diversity",), **QUICK)
     assert not (copied / "evaluation").exists()
+
+
+def test_a_model_beside_a_second_word_is_not_taken_for_a_folder_of_pictures(run, tmp_path):
+    with pytest.raises(UsageError, match="is a model, and two words are two sets of pictures") as error:
+        go(what=(str(run), "digits"))
+    assert error.value.hint == f"limner evaluate {run} --data digits"
+    with pytest.raises(UsageError) as error:
+        go(what=(str(run), str(run / "model.safetensors")))
+    assert error.value.hint == f"limner compare {run} {run / 'model.safetensors'}"
+
+
+def test_choices_for_something_else_are_refused(copied, tmp_path):
+    for choice, said in (({"border": 2}, "--border is cut where pairs"), ({"size": 8}, "--size is for two sets")):
+        with pytest.raises(UsageError, match=said):
+            go(what=str(copied), samples=60, **choice)
+    for _ in limner.train("gan", data="ring", steps=2, width=8, batch=16, threads=1, out=tmp_path / "points"):
+        pass
+    with pytest.raises(UsageError, match="no network looks at them"):
+        go(what=str(tmp_path / "points"), weights=tmp_path / "nope.pth")
+
+
+def test_weights_that_are_not_there_or_something_else_are_told(copied, tmp_path):
+    (tmp_path / "else.safetensors").write_bytes(b"not weights")
+    for name in ("nope.safetensors", "else.safetensors"):
+        with pytest.raises(ModelError, match=f"{name} does not hold weights of the digits network"):
+            go(what=str(copied), samples=60, weights=tmp_path / name)

@@ -162,3 +162,24 @@ def test_a_run_that_has_not_finished_says_how_to_finish_it(run, tmp_path):
     assert error.value.hint == f"finish it with: limner train --resume {tmp_path / 'run'}"
     with pytest.raises(UsageError, match="no model"):
         made(model=tmp_path)
+
+
+@pytest.mark.parametrize(("choices", "said", "hint"), [
+    ({"interpolate": 3, "columns": 2}, "--columns is for a sheet, and a walk is one row", "leave out --columns"),
+    ({"interpolate": 3, "count": 1}, "has two of them at least", "give --count 2 or more"),
+    ({"columns": 2, "out": "many"}, "separate files have no rows", "leave out --columns"),
+    ({"project": "x.png", "backend": "onnxruntime"}, "needs gradients, which onnxruntime", "leave out --backend"),
+])  # fmt: skip
+def test_choices_without_effect_are_refused(run, choices, said, hint):
+    with pytest.raises(UsageError, match=said) as error:
+        made(model=run, **choices)
+    assert error.value.hint == hint
+
+
+@pytest.mark.parametrize("label", ["12", "-1"])
+def test_a_class_number_that_is_not_there_gets_no_other_number_for_an_answer(tmp_path, label):
+    list(limner.train("gan", data="digits", steps=1, batch=16, width=4, threads=1, conditioning="concat",
+                      out=tmp_path / "a"))  # fmt: skip
+    with pytest.raises(UsageError, match="has classes 0 to 9") as error:
+        made(model=tmp_path / "a", **{"class": label})
+    assert error.value.hint == "give one of them"

@@ -129,7 +129,9 @@ class Lines:
                 self._result(str(result))
             else:
                 self._result(f"{name}: {result}", BOLD)
-            facts = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in rest)
+            # A list may have hundreds of numbers; --json gives it.
+            told = ((name, value) for name, value in rest if not isinstance(value, list))
+            facts = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in told)
             if facts and not self._quiet:
                 self._aside(facts, DIM)
         if event.next and not self._quiet:

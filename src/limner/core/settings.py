@@ -60,6 +60,9 @@ def _explained(cls: type[Settings], error: ValidationError, where: str) -> Usage
     name, place = ".".join(path), f" in {where}" if where else ""
     if first["type"] == "extra_forbidden":
         return UsageError(f"unknown setting '{name}'{place}", nearest(path[-1], _names_at(cls, path[:-1])))
+    if first["type"] == "missing" and path[-1].isdecimal():
+        more = f"setting '{path[0]}'{place} takes {int(path[-1]) + 1} values, with a comma between"
+        return UsageError(more, "see --help for what it takes")
     if first["type"] == "missing":
         return UsageError(f"setting '{name}' is missing{place}", f"give --{name.replace('_', '-')}")
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")

@@ -8,10 +8,11 @@ strokes, not photographs.
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from limner.core.errors import ModelError
 from limner.features.network import Classifier, file_sha256, grey, resized
 
 WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
@@ -49,9 +50,16 @@ def _block(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Sequentia
 
 
 def load(path: Path = WEIGHTS) -> Digits:
-    """The network with its trained weights."""
+    """The network with its trained weights.
+
+    raises ModelError   if the file is missing or holds something else
+    """
     network = Digits()
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path} does not hold weights of the digits network: {why}", "leave out --weights") from None
     return network.freeze(file_sha256(path))
 
 

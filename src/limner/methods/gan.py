@@ -8,7 +8,7 @@ Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1
 Task: generate
 Expect: limner train gan --data ring --latent 2 --width 128 --batch 500 --epochs 10 --threads 1 --seed 42
         then limner evaluate: 8 of 8 modes, 69 % of the points of high quality, reverse KL .53; real data have 8, 99 %
-        and .0006 (benchmarks/results/expectations.md). On MNIST, 50 epochs with --seed 42: FD-digits 4.3, coverage .57,
+        and .0006 (benchmarks/results/expectations.md). On MNIST, 50 epochs with --seed 42: FD-digits 3.5, coverage .65,
         where real data have .0053 and .97 (benchmarks/results/evaluate_mnist.md)
 """
 

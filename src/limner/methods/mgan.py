@@ -43,6 +43,8 @@ class Config(NetworksConfig):
 class MGAN(Generate):
     """Mixture of generators."""
 
+    picks = _PICK
+
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
         self.latent, self.conditional = _PICK + config.latent, config.labelled

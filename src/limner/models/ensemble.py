@@ -82,6 +82,7 @@ class Ensemble(Generate):
     """
 
     averaged = ()
+    picks = _PICK
 
     def __init__(self, config: EnsembleConfig, signal: Signal, members: list[Generate]) -> None:
         super().__init__(config, signal)
@@ -110,6 +111,10 @@ class Ensemble(Generate):
                 tries = z[rows, _PICK:].view(len(rows), self.tries, _PICK + self.wide)
                 made[rows] = _accepted(member, self.rejections[number], tries, some).to(made)
         return made
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        return (_PICK, *(_PICK, self.wide) * self.tries)
 
     def picked(self, pair: Tensor) -> Tensor:
         """The number of the member that makes each sample. (N, 2) → (N,)"""

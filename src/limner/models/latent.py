@@ -37,8 +37,9 @@ def nearest(
 ) -> Iterator[Found]:
     """Look for the noise whose sample is nearest to a picture, by pixels and by what a feature network sees.
 
-    It begins with the nearest of many random samples and goes downhill. The noise's length is kept within √latent ± 2,
-    where all but a few in a thousand random noises lie, because a generator knows no others.
+    It begins with the nearest of many random samples and goes downhill. The noise's length is kept within √latent ± 2
+    (each by itself, where a sample reads several), where all but a few in a thousand random noises lie, because a
+    generator knows no others.
 
     method   in evaluation mode
     picture  (C, H, W) in [-1, 1]
@@ -83,8 +84,9 @@ def nearest(
         (z.grad,) = torch.autograd.grad(whole, z)
         optimiser.step()
         with torch.no_grad():
-            length = z.norm()
-            z.mul_(length.clamp(max(0.0, method.latent**0.5 - 2), method.latent**0.5 + 2) / length)
+            for block in z.split(method.blocks, 1):
+                length, usual = block.norm(), block.shape[1] ** 0.5
+                block.mul_(length.clamp(max(0.0, usual - 2), usual + 2) / length)
 
 
 def _unit(x: Tensor) -> Tensor:

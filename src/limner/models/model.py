@@ -120,7 +120,9 @@ class Model:
         names = list((self.header.get("data") or {}).get("classes") or ())
         number = names.index(str(label)) if str(label) in names else str(label)
         if not str(number).isdecimal() or int(number) >= classes:
-            hint = nearest(str(label), names) if names else "give one of them"
+            hint = (
+                nearest(str(label), names) if names and not str(label).lstrip("-").isdecimal() else "give one of them"
+            )
             raise UsageError(f"{self.path} has classes 0 to {classes - 1}, not class {label}", hint)
         return torch.full((count,), int(number))
 

@@ -86,6 +86,7 @@ def between(a: Tensor, b: Tensor, count: int) -> Tensor:
     """
     angle = torch.arccos((a / a.norm() @ (b / b.norm())).clamp(-1, 1))
     t = torch.linspace(0, 1, count)[:, None]
-    if angle.abs() < 1e-4:
+    # Alike or opposite: there is no one way around.
+    if torch.sin(angle).abs() < 1e-4:
         return torch.lerp(a, b, t)
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)

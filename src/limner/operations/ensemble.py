@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from limner.core import __version__
 from limner.core.errors import UsageError
-from limner.core.events import Event, Finished, Note, Progress, Saved, Table
+from limner.core.events import Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing
 from limner.core.settings import Settings
 
@@ -73,6 +73,11 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     from limner.tasks.generate import Captioned, Generate
     from limner.training.world import pick_device
 
+    fits = request.weights == "kid" or request.reject
+    if not fits and (vain := {"data", "samples"} & request.model_fields_set):
+        raise UsageError(
+            f"--{min(vain)} is for --weights kid and --reject", f"leave out --{min(vain)}, or give one of them"
+        )
     if request.weights == "kid" and len(request.models) > MOST:
         raise UsageError(f"weights are found for at most {MOST} models, not {len(request.models)}", "leave some out")
     models = [_member(path).to(pick_device(request.device)) for path in request.models]
@@ -95,6 +100,17 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
                 f"{model.path} makes {known or 'no'} classes on request, and {models[0].path} {first or 'none'}",
                 "give models that learned the same classes, or none that learned any",
             )
+        names = [one.header["data"]["classes"] for one in (models[0], model)]
+        if known and names[0] != names[1]:
+            raise UsageError(
+                f"{models[0].path} knows the classes {', '.join(names[0])}, and {model.path} {', '.join(names[1])}",
+                "give models that learned the same classes",
+            )
+        if fits and request.data is None and model.header["training"].get("measured"):
+            raise UsageError(
+                f"{model.path} learned from data that are measured, and makes clean pictures",
+                "give clean pictures to hold them against: --data",
+            )
         if request.reject and "measure" in model.header["training"]:
             raise UsageError(
                 f"{model.path}'s discriminator knows pictures measured by {model.header['training']['measure']} alone, "
@@ -105,7 +121,7 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     shares = [1 / len(models)] * len(models)
     rules: list[Rejection | None] = [None] * len(models)
     distances: dict[str, float] = {}
-    if request.weights == "kid" or request.reject:
+    if fits:
         shares, rules, distances = yield from _fitted(request, models, methods)
     config = built.EnsembleConfig(
         members=tuple(
@@ -119,6 +135,8 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     signal = min((method.signal for method in methods), key=lambda one: one.classes)
     joined = built.Ensemble(config, signal, methods)
     training = _training(models) | distances
+    if len(learned := _learned(models)) > 1:
+        yield Warned(f"the members learned from different data: {', '.join(data['name'] for data in learned)}")
     facts = {"data": models[0].header["data"], "training": training, "card": _card(models, config, training)}
     digest = save_model(out, joined, built.NAME, facts)
     yield Table(
@@ -159,7 +177,7 @@ def _member(path: Path) -> Model:
     trained = {"steps": header["step"], "images": header["seen"], "seconds": round(header["seconds"], 1),
                "seed": request.seed, "precision": "", "machine": header["machine"],
                "skipped_steps": header["guard"]["skipped"]}  # fmt: skip
-    trained |= {name: header[name] for name in ("measure", "shard", "set_aside") if name in header}
+    trained |= {name: header[name] for name in ("measure", "measured", "shard", "set_aside") if name in header}
     about = {"method": name, "config": method.config.model_dump(mode="json"), "data": header["data"],
              "sha256": header["sha256"], "training": trained}  # fmt: skip
     return Model(path, about, method)
@@ -176,7 +194,8 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
     from limner.data.sources import open_parts
     from limner.features.network import quantised
     from limner.metrics.figures import real_pictures, suited
-    from limner.metrics.mixture import best_weights, kernel_form
+    from limner.metrics.kid import kernel
+    from limner.metrics.mixture import best_weights, kernel_form, nearness
     from limner.models.ensemble import rejection
     from limner.reports.subject import source_of
     from limner.training.processor import keep_pages
@@ -226,7 +245,9 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
         device = methods[0].device
         eye = features.load(suited(data.manifest)).to(device)
         with torch.inference_mode():
-            within, across, rest = kernel_form([seen(x) for x in drawn], seen(real))
+            within, across, rest = kernel_form(
+                [seen(x) for x in drawn], seen(real), kernel if signal.rank else nearness
+            )
         weights = best_weights(within, across)
         even = torch.full_like(weights, 1 / len(models))
         shares = weights.tolist()
@@ -256,22 +277,32 @@ def _training(models: list[Model]) -> dict[str, Any]:
         **sums, "seed": each[0]["seed"], "precision": each[0]["precision"], "machine": each[0]["machine"],
         "limner": __version__, "members": [str(model.path) for model in models],
         **({"measure": ", ".join(measured)} if measured else {}),
+        # A single member's discriminator speaks for it, and must not be asked what others learned.
+        **({name: each[0][name] for name in ("shard", "set_aside") if name in each[0]} if len(each) == 1 else {}),
+        "learned_from": [
+            {name: data.get(name) for name in ("name", "sha256", "licence", "attribution")} for data in _learned(models)
+        ],
     }  # fmt: skip
+
+
+def _learned(models: list[Model]) -> list[dict[str, Any]]:
+    """The manifests of what the members learned from, each once."""
+    return list({model.header["data"]["sha256"]: model.header["data"] for model in models}.values())
 
 
 def _card(models: list[Model], config: Any, training: Mapping[str, Any]) -> str:
     """A card that names the members and sends to theirs."""
-    data = models[0].header["data"]
+    learned = _learned(models)
     lines = [
-        f"# An ensemble of {len(models)} models trained on {data['name']}",
+        f"# An ensemble of {len(models)} models trained on {' and '.join(data['name'] for data in learned)}",
         "Each sample is made by one of them" + (", and may be turned down by its discriminator." if config.tries > 1
                                                 else "."),
         "",
         *(f"- {member.weight:.1%}: {member.method}, {model.header['training']['steps']:,} steps, {member.sha256}"
           for model, member in zip(models, config.members, strict=True)),
         *([f"- learned from measured pictures: {training['measure']}"] if "measure" in training else []),
-        f"- licence of the data: {data.get('licence') or 'not stated'}",
-        f"- attribution: {data.get('attribution') or 'not stated'}",
+        *(f"- licence of {data['name']}: {data.get('licence') or 'not stated'}; attribution: "
+          f"{data.get('attribution') or 'not stated'}" for data in learned),
         "- limits: it makes pictures like those its members learned from, with their biases, and nothing else",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -104,10 +104,22 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
         if source is not None:
             # Known before torch is loaded, which takes seconds.
             refuse_unknown(source)
+    if second is not None and (found := [one for one in request.what if _is_model(one)]):
+        other = next((one for one in request.what if one != found[0]), found[0])
+        raise UsageError(
+            f"{found[0]} is a model, and two words are two sets of pictures",
+            f"limner compare {first} {second}" if len(found) == 2 else f"limner evaluate {found[0]} --data {other}",
+        )
     if set(request.metrics) & _PAIRED:
         yield from _pairs(request)
         return
+    if request.border:
+        raise UsageError(
+            "--border is cut where pairs of pictures are compared", "leave it out, or give --metrics psnr,ssim"
+        )
     if second is None and _is_model(first):
+        if request.size is not None:
+            raise UsageError("--size is for two sets of pictures; a model's have their own", "leave out --size")
         path = model_file(Path(first))
         out = request.out or path.parent / "evaluation"
         refuse_existing(out, request.force)
@@ -295,6 +307,10 @@ class _Evaluation:
         from limner.training.processor import keep_pages
 
         keep_pages()
+        if not self.data.signal.rank and (vain := {"features", "weights"} & self.request.model_fields_set):
+            raise UsageError(
+                "points are measured as they are, and no network looks at them", f"leave out --{min(vain)}"
+            )
         if not self.data.signal.rank and not {"discriminator"}.issuperset(self.request.metrics):
             raise UsageError(
                 "--metrics chooses among figures of pictures; of points all of theirs are taken", "leave out --metrics"
@@ -518,6 +534,8 @@ class _Evaluation:
         # A walk stays within one class or caption, where there are any.
         one_of_each = method.in_turn(5)
         of = [None if one_of_each is None else one_of_each[i : i + 1].repeat_interleave(_ROW, 0) for i in range(5)]
+        # A walk stays with the network that it begins with.
+        ends[1::2, : method.picks] = ends[::2, : method.picks]
         walks = [method.draw(between(ends[2 * i], ends[2 * i + 1], _ROW), of[i]) for i in range(5)]
         panels["walks"] = as_bytes(torch.cat(walks), self.data.signal.shape).reshape(5, _ROW, *self.data.signal.shape)
 

@@ -93,6 +93,13 @@ def sample(request: Sample) -> Iterator[Event]:
     # Samples without --out are named for us, so a free name is found; a name that a person gave is never taken over.
     out = _free(out) if request.out is None and not request.force else out
     refuse_existing(out, request.force)
+    if request.interpolate is not None and request.count < 2:
+        raise UsageError("a walk from one picture to another has two of them at least", "give --count 2 or more")
+    if request.columns is not None and (request.interpolate is not None or not sheet):
+        why = "a walk is one row" if request.interpolate is not None else "separate files have no rows"
+        raise UsageError(f"--columns is for a sheet, and {why}", "leave out --columns")
+    if request.project is not None and request.backend != "torch":
+        raise UsageError(f"--project needs gradients, which {request.backend} does not give", "leave out --backend")
     if sheet and request.count > 10_000:
         raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
 
@@ -180,15 +187,18 @@ def _walk(request: Sample, model: Model, out: Path) -> Iterator[Event]:
     from limner.tasks.generate import Generate
 
     assert request.interpolate is not None
-    count = max(2, request.count)
+    count = request.count
     a, b = (model.noise(1, seed, request.truncation)[0] for seed in (request.seed, request.interpolate))
     recipe = {"from": request.seed, "to": request.interpolate, "count": count, **_how(request)}
     labels = model.labels(count, request.class_, request.text)
+    picks = model.method.picks if isinstance(model.method, Generate) else 0
     if request.class_ is None and request.text is None and isinstance(model.method, Generate):
         # A walk stays with one class or caption: the first, if none is given.
         first = model.method.in_turn(1)
         labels = None if first is None else first.expand(count, *first.shape[1:])
-    pictures = model.decode(between(a, b, count), labels, recipe)
+    noise = between(a, b, count)
+    noise[:, :picks] = a[:picks]
+    pictures = model.decode(noise, labels, recipe)
     strip, film = (out, out.with_suffix(".gif")) if out.suffix else (out / "strip.png", out / "walk.gif")
     if request.out is not None:
         refuse_existing(film, request.force)
@@ -212,8 +222,6 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
     from limner.tasks.generate import Generate
 
     method, signal = model.method, model.method.signal
-    if request.backend != "torch":
-        raise UsageError(f"--project needs gradients, which {request.backend} does not give", "leave out --backend")
     if not isinstance(method, Generate) or signal.rank != 2:
         raise UsageError(f"--project works on models of pictures, and {request.model} makes {signal.describe()}")
     target = _read(picture, signal)

@@ -576,7 +576,9 @@ def _prepared(
     torch.manual_seed(stream(request.seed, "weights"))
     made = build(method, config, dataset.signal).to(world.device)
     assert isinstance(made, Generate)
-    origin = _begun(request, made, method, found) | ({"measure": request.measure} if request.measure else {})
+    origin = _begun(request, made, method, found)
+    if request.measure:
+        origin |= {"measure": request.measure, "measured": request.measured}
     chosen = made.config
     assert isinstance(chosen, TrainingConfig)
     count = len(dataset)
@@ -758,7 +760,8 @@ def _save_model(loop: Loop, path: Path, more: Mapping[str, Any]) -> None:
         "skipped_steps": loop.guard.skipped, "limner": __version__,
         "averaged": loop.learner.average.half_life > 0, "peak_memory_mb": round(loop.most_memory() / 1e6, 1), **more,
     }  # fmt: skip
-    training |= {name: loop.facts[name] for name in ("init", "measure", "shard", "set_aside") if name in loop.facts}
+    kept = ("init", "measure", "measured", "shard", "set_aside")
+    training |= {name: loop.facts[name] for name in kept if name in loop.facts}
     method, facts = loop.facts["method"], {"data": loop.facts["data"], "training": training}
     if isinstance(loop.learner.method, Captioned):
         facts["text_encoder"] = {"name": f"{minilm.PACKAGE} {minilm.VERSION}", "sha256": minilm.SHA256}

@@ -21,6 +21,7 @@ class Generate(Method):
     passes       how often a sample passes through the network; training looks at fewer samples where it is often
     augments     whether its own step changes what its discriminator sees
     reads        what of a batch a conditional method is told
+    picks        how many numbers at the noise's beginning pick a network by their direction; a walk stays with one
     truncates    whether shorter noise makes more typical samples; not where the noise is what a sample begins as
     """
 
@@ -29,6 +30,7 @@ class Generate(Method):
     odds: ClassVar[bool] = True
     latent: int
     passes: int = 1
+    picks: int = 0
     truncates: bool = True
     augments: bool = False
     reads: ClassVar[str] = "label"
@@ -42,6 +44,11 @@ class Generate(Method):
                                    captions, (N, signal.text), where it is Captioned
         returns (N, C, *size)      values in [-1, 1]
         """
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """How many numbers of noise each network reads, one after the other: each is a normal noise of its own."""
+        return (self.latent,)
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
         """How real each sample looks to the discriminator, where the method has one that says so.
