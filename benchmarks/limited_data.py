@@ -47,10 +47,11 @@ def prepare(place: Path, first: int) -> Path:
 
 
 def judged(model: Path, data: Path, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Figures against MNIST, whether the generator copies its 200 pictures, and whether the discriminator knows them."""
+    """Figures against MNIST, whether the 200 pictures are copied, and whether the discriminator knows them."""
     against = evaluated(model, "against-mnist", data="mnist", samples=chosen.samples, metrics=["fd", "prdc"],
                         features="digits")  # fmt: skip
-    own = evaluated(model, "against-its-own", data=str(data), samples=chosen.samples, metrics=["memorisation", "discriminator"], features="digits")  # fmt: skip
+    own = evaluated(model, "against-its-own", data=str(data), samples=chosen.samples,
+                    metrics=["memorisation", "discriminator"], features="digits")  # fmt: skip
     rows = [*against["figures"], *own["figures"], *(own["discriminator"] or {"rows": ()})["rows"]]
     return {row["name"]: row for row in rows}
 
