@@ -14,6 +14,7 @@ from limner.data.images import read_recipe
 from limner.data.pack import write_pack
 from limner.features import captions, minilm
 from limner.models.model import build
+from limner.operations.doctor import Doctor, doctor
 from limner.operations.evaluate import Evaluate, evaluate
 from limner.operations.sample import Sample, sample
 from limner.training.average import Average
@@ -205,3 +206,18 @@ def test_it_is_evaluated_with_the_captions_of_the_data(run, monkeypatch):
     which = (seen[0] @ known.T).argmax(1)
     assert len(seen[0]) == 40 and len(which.unique()) > 15  # 25 of 40 are expected
     assert (run / "evaluation" / "report.html").is_file()
+
+
+def test_the_doctor_reads_captions_and_asks_what_is_known_by_heart(run, tmp_path):
+    """Of unseen pictures with captions; without them it says what is lacking."""
+    others = np.random.default_rng(1).integers(0, 256, (60, 3, 16, 16), np.uint8)
+    for name, said in (("told", [f"{a} {b}" for a in "edcba" for b in "zyxwvuts"]), ("silent", None)):
+        (tmp_path / name).mkdir()
+        write_pack(tmp_path / name, others[:40], None, name=name, source="a test",
+                   **({"captions": said} if said else {}))  # fmt: skip
+    looks = {name: list(doctor(Doctor(run=run, held_out=str(tmp_path / name), samples=50, threads=1)))[-1].values
+             for name in ("told", "silent")}  # fmt: skip
+    assert 0 <= looks["told"]["signals"]["memory"]["value"] <= 1
+    assert looks["silent"]["missing"] == [
+        "whether the discriminator learns by heart is unknown as unseen pictures with captions are needed"
+    ]
