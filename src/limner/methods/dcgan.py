@@ -82,8 +82,5 @@ class DCGAN(Generate):
             yield guess
             yield Turn("generator", non_saturating_generator(self.judge(fake, label)))
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(x, label)

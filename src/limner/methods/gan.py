@@ -55,8 +55,5 @@ class GAN(Generate):
         yield Turn("discriminator", cross_entropy_discriminator(on_real, on_fake), scores(on_real, on_fake))
         yield Turn("generator", self.cost(self.judge(fake, label)))
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(x, label)

@@ -89,9 +89,6 @@ class GANCLS(Captioned):
             loss = loss + self.interpolated * non_saturating_generator(self.judge(fake, between))
         yield Turn("generator", loss)
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(x, label)
 

@@ -58,9 +58,6 @@ class GMAN(Generate):
         losses = non_saturating_generator(self.discriminator(fake, label))
         yield Turn("generator", losses.mean(1) if self.listen == "mean" else losses[:, losses.mean(0).argmax()])
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         verdicts: Tensor = self.discriminator(x, label)
         return verdicts.mean(1)

@@ -43,9 +43,6 @@ class LSGAN(Generate):
         yield Turn("discriminator", least_squares_discriminator(on_real, on_fake), scores(on_real, on_fake))
         yield Turn("generator", least_squares_generator(self.discriminator(fake, label)))
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         # Half-way between the scores that are asked for.
         return self.discriminator(x, label) - 0.5

@@ -44,6 +44,7 @@ class MGAN(Generate):
     """Mixture of generators."""
 
     picks = _PICK
+    generator: "Mixture"
 
     def __init__(self, config: Config, signal: Signal) -> None:
         super().__init__(config, signal)
@@ -64,10 +65,6 @@ class MGAN(Generate):
         on_fake, guess = self.discriminator(fake, label)
         recognised = cross_entropy(guess, maker, reduction="none")
         yield Turn("generator", non_saturating_generator(on_fake) + self.weight * recognised)
-
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        made: Tensor = self.generator(z, label)
-        return made
 
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         score: Tensor = self.discriminator(x, label)[0]

@@ -88,6 +88,3 @@ class PacGAN(Generate):
     def labels(self, label: Tensor | None) -> Tensor | None:
         """(packed·N,) classes → (N, packed), as `packs` joins what they belong to."""
         return None if label is None else torch.stack(label.chunk(self.batches), 1)
-
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)

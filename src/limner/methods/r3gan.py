@@ -158,10 +158,6 @@ class R3GAN(Generate):
         """Samples after which a weight counts half in the moving average: from 0, along the generator's schedule."""
         return longest * come(self.choices.generator, self.moment.progress)
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        made: Tensor = self.generator(z, label)
-        return made
-
     def score(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         scored: Tensor = self.discriminator(x, label)
         return scored

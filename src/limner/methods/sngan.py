@@ -46,8 +46,5 @@ class SNGAN(Generate):
         yield Turn("discriminator", hinge_discriminator(on_real, on_fake), scores(on_real, on_fake))
         yield Turn("generator", hinge_generator(self.judge(fake, label)))
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(x, label)

@@ -89,8 +89,5 @@ class UnrolledGAN(Generate):
             weights, pace = moved(weights, dict(zip(weights, slopes, strict=True)), pace)
         return weights
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(x, label)

@@ -69,9 +69,6 @@ class WGANGP(Generate):
         fake = self.generate(self.noise(len(real), self.latent), label)
         yield Turn("generator", hinge_generator(self.discriminator(fake, label)))
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(z, label)
-
     def score(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         scored: Tensor = self.discriminator(x, label)
         return scored

@@ -1,11 +1,10 @@
 """Generate: make something out of noise."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core.method import Batch, Method
 from limner.core.settings import Settings
@@ -34,16 +33,18 @@ class Generate(Method):
     truncates: bool = True
     augments: bool = False
     reads: ClassVar[str] = "label"
+    generator: nn.Module
 
-    @abstractmethod
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Samples from noise.
+        """Samples from noise: what the network called `generator` makes of it, where a method does not say otherwise.
 
         z       (N, latent)        standard normal
         label   (N,)               classes; needed where the method is conditional, and ignored where it is not;
                                    captions, (N, signal.text), where it is Captioned
         returns (N, C, *size)      values in [-1, 1]
         """
+        made: Tensor = self.generator(z, label)
+        return made
 
     @property
     def blocks(self) -> tuple[int, ...]:
