@@ -23,7 +23,7 @@ from limner.nn.conv import plain
 from limner.training.average import Average
 from limner.training.cost import need, pace
 from limner.training.learner import Learner
-from limner.training.processor import keep_pages, tiny_is_zero
+from limner.training.processor import for_heavy_work, tiny_is_zero
 from limner.training.world import World, pick_precision
 from machine import after, where
 from runs import command
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     given = parser.parse_args()
-    keep_pages()
+    for_heavy_work()
     torch.set_num_threads(given.threads)
     precision = pick_precision(given.precision, torch.device("cpu"))
     print(command("cost", None))

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# As `limner` sets it for itself, before torch loads: threads that wait sleep.
+# As `limner` sets it for itself, before torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import limner
 from limner.cli.render import Lines

@@ -35,11 +35,15 @@ ENVIRONMENTS = {
     "jax": ("jax==0.10.2", "jaxlib==0.10.2"),
     "jpeg": ("simplejpeg==1.9.0", "pillow==13.0.0", "numpy==2.4.6"),
 }
-PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 """What `limner` sets for itself before torch loads."""
+ASLEEP = {"GOMP_SPINCOUNT": "0"}
+"""Threads that wait sleep at once, always."""
 BATCH = 128
 TURN = 1.0
 """Seconds that a turn takes, about."""
+LONG = 5.0
+"""Where it takes limner half a second to see who else is there."""
 
 
 @dataclass
@@ -64,8 +68,10 @@ class Peer:
 
 
 @contextmanager
-def peer(script: str, *words: object, environment: str = "", cores: int = 1) -> Iterator[Peer]:
-    """Start a peer on so many processors, and end it afterwards."""
+def peer(
+    script: str, *words: object, environment: str = "", cores: int = 1, variables: Mapping[str, str] = {}
+) -> Iterator[Peer]:
+    """Start a peer on so many processors, with environment variables of its own, and end it afterwards."""
     python = ROOT / f".venv-{environment}" / "bin" / "python" if environment else Path(sys.executable)
     if not python.exists():
         raise SystemExit(f"{python} is missing: python benchmarks/speed.py --setup")
@@ -74,7 +80,7 @@ def peer(script: str, *words: object, environment: str = "", cores: int = 1) -> 
     process = subprocess.Popen(
         [str(python), str(PEERS / f"{script}.py"), *map(str, words)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, **(PASSIVE if ours else {}), **path},
+        env={**os.environ, **(WAITING if ours else {}), **path, **variables},
         preexec_fn=lambda: os.sched_setaffinity(0, range(cores)),
     )  # fmt: skip
     try:
@@ -86,16 +92,19 @@ def peer(script: str, *words: object, environment: str = "", cores: int = 1) -> 
         process.wait()
 
 
-def race(peers: Mapping[str, Peer], work: Mapping[str, str], rounds: int) -> dict[str, dict[str, Any]]:
+def race(
+    peers: Mapping[str, Peer], work: Mapping[str, str], rounds: int, turn: float = TURN
+) -> dict[str, dict[str, Any]]:
     """Time each peer's work in rounds in which they take turns.
 
     work     what each does
+    turn     seconds that it takes, about
     returns  for each, ms for one piece of work: median, least and most of wall clock, median of CPU; and peak MB
     """
     times = {}
     for name, one in peers.items():
         one.turn(work[name], 2)
-        times[name] = max(1, round(TURN / one.turn(work[name], 1)["wall"]))
+        times[name] = max(1, round(turn / one.turn(work[name], 1)["wall"]))
     told: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, one in peers.items():
@@ -168,21 +177,28 @@ def rgb(given: Any) -> dict[str, Any]:
 
 
 def neighbour(given: Any) -> dict[str, Any]:
-    """Beside a busy neighbour: a step of the MNIST DCGAN while another process never rests."""
-    with ExitStack() as stack:
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "pictures.npy"
-        np.save(file, digits())
-        there = {
-            f"limner, {count(cores)}": stack.enter_context(
-                peer("limner_dcgan", file, BATCH, given.seed, cores=cores)
-            )
-            for cores in (1, 2)
-        }  # fmt: skip
-        alone = race(there, dict.fromkeys(there, "step"), given.rounds)
-        busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
-        stack.callback(busy.kill)
-        beside = race(there, dict.fromkeys(there, "step"), given.rounds)
-    return {"2": {"neighbour": {"alone": alone, "beside a busy neighbour": beside}}}
+    """Beside a busy neighbour: a step of the MNIST DCGAN, and of one of width 16, while another process never rests."""
+    forms: dict[str, tuple[int, Mapping[str, str]]] = {
+        "limner, 1 processor": (1, {}), "limner, 2 processors": (2, {}),
+        "2 processors, always asleep": (2, ASLEEP),
+    }  # fmt: skip
+    kinds: dict[str, dict[str, Any]] = {}
+    for width, kind in ((64, "neighbour, width 64"), (16, "neighbour, width 16")):
+        with ExitStack() as stack:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "pictures.npy"
+            np.save(file, digits())
+            there = {
+                name: stack.enter_context(
+                    peer("limner_dcgan", file, BATCH, given.seed, "auto", width, cores=cores, variables=variables)
+                )
+                for name, (cores, variables) in forms.items()
+            }
+            alone = race(there, dict.fromkeys(there, "step"), given.rounds, LONG)
+            busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(busy.kill)
+            beside = race(there, dict.fromkeys(there, "step"), given.rounds, LONG)
+        kinds[kind] = {"alone": alone, "beside a busy neighbour": beside}
+    return {"2": kinds}
 
 
 def whole() -> dict[str, Start]:
@@ -285,7 +301,8 @@ def count(cores: int) -> str:
 def table(kind: str, cores: int, rows: Mapping[str, Any]) -> Iterator[str]:
     """One comparison."""
     processors = count(cores)
-    if kind == "neighbour":
+    if kind.startswith("neighbour"):
+        yield f"  {kind.partition(', ')[2]}"
         for when, forms in rows.items():
             yield f"  {'ms a step, ' + when:34}{'wall':>8}  {'least–most':>15}{'CPU':>9}{'× the first':>13}"
             first = next(iter(forms.values()))["ms"]

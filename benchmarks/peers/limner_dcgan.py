@@ -1,6 +1,6 @@
 """limner's own DCGAN as `limner train` steps it: reading the batch, both players, the moving average.
 
-python limner_dcgan.py FILE.npy BATCH SEED [PRECISION]      waits for "step N" and "sample N"; see protocol.py
+python limner_dcgan.py FILE.npy BATCH SEED [PRECISION [WIDTH]]      waits for "step N" and "sample N"; see protocol.py
 """
 
 import sys
@@ -14,20 +14,20 @@ from limner.data.loader import batch_indices
 from limner.models.model import build
 from limner.training.average import Average
 from limner.training.learner import Learner
-from limner.training.processor import keep_pages, tiny_is_zero
+from limner.training.processor import for_heavy_work, tiny_is_zero
 from limner.training.world import World, pick_precision
 from protocol import serve, threads
 
 
-def main(file: str, batch: int, seed: int, wish: str = "auto") -> None:
-    keep_pages()
+def main(file: str, batch: int, seed: int, wish: str = "auto", width: int = 64) -> None:
+    for_heavy_work()
     torch.set_num_threads(threads())
     torch.manual_seed(seed)
     samples = np.load(file)
     count, channels, *size = samples.shape
     manifest = Manifest(name="speed", source="", count=count, channels=channels, size=tuple(size), sha256="")
     dataset = Dataset(manifest, samples)
-    method = build("dcgan", {"batch": batch}, dataset.signal)
+    method = build("dcgan", {"batch": batch, "width": width}, dataset.signal)
     world = World(0, 1, torch.device("cpu"))
     precision = pick_precision(wish, world.device)
     learner = Learner(method, Average(method, 10_000), world, precision, seed, 10_000)
@@ -48,4 +48,4 @@ def main(file: str, batch: int, seed: int, wish: str = "auto") -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:4]), *sys.argv[4:])
+    main(sys.argv[1], *map(int, sys.argv[2:4]), *sys.argv[4:5], *map(int, sys.argv[5:]))

@@ -1,8 +1,16 @@
 """What is set for the processor while a run lasts."""
 
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 import torch
 
-from limner.training.processor import tiny_is_zero
+from limner.training import processor
+from limner.training.processor import tiny_is_zero, watch
 
 
 def tiny() -> torch.Tensor:
@@ -28,3 +36,64 @@ def test_moments_of_a_weight_without_gradient_vanish() -> None:
             optimiser.step()
     moments = optimiser.state[weight]["exp_avg"]
     assert (moments == 0).all(), moments
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def teams() -> int:
+    """How many threads the system knows of this process and Python does not."""
+    return len(list(Path("/proc/self/task").iterdir())) - threading.active_count()
+
+
+def comes(true: Callable[[], bool]) -> bool:
+    """Whether something becomes true within some seconds."""
+    end = time.monotonic() + 20
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp's waiting is Linux's")
+@pytest.mark.usefixtures("two_threads")
+def test_while_others_want_the_processors_there_is_a_team_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, taken = 0, 0
+
+    def interruptions() -> int:
+        nonlocal taken
+        taken += rate
+        return taken
+
+    monkeypatch.setattr(processor, "interruptions", interruptions)
+    monkeypatch.setattr(processor, "_LOOK_EVERY", 0.02)
+    torch.ones(1 << 18).add_(1)  # this thread's own team
+    before, stop = teams(), threading.Event()
+    watcher = threading.Thread(target=watch, args=(stop,))
+    watcher.start()
+    try:
+        time.sleep(0.2)
+        assert teams() == before
+        rate = 1000
+        assert comes(lambda: teams() == before + 1)
+        time.sleep(0.2)
+        assert teams() == before + 1
+        rate = 0
+        assert comes(lambda: teams() == before)
+        rate = 1000
+        assert comes(lambda: teams() == before + 1)
+    finally:
+        stop.set()
+        watcher.join()
+    assert comes(lambda: teams() == before)
+
+
+def test_a_process_is_set_up_once() -> None:
+    processor.for_heavy_work()
+    processor.for_heavy_work()
+    watching = [thread for thread in threading.enumerate() if thread.name == "limner-watch"]
+    assert len(watching) == (sys.platform == "linux")

@@ -661,9 +661,9 @@ def _compared(
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
     from limner.tasks.generate import Captioned
-    from limner.training.processor import keep_pages
+    from limner.training.processor import for_heavy_work
 
-    keep_pages()
+    for_heavy_work()
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
     z = torch.randn(request.samples, looks[0].latent, generator=generator(request.seed, "doctor", "fake"))

@@ -198,9 +198,9 @@ def _fitted(request: Ensemble, models: list[Model], methods: list[Any]) -> Gener
     from limner.metrics.mixture import best_weights, kernel_form, nearness
     from limner.models.ensemble import rejection
     from limner.reports.subject import source_of
-    from limner.training.processor import keep_pages
+    from limner.training.processor import for_heavy_work
 
-    keep_pages()
+    for_heavy_work()
     signal, learned = methods[0].signal, models[0].header["data"]
     source = request.data or source_of(models[0].path, learned)
     shape: dict[str, Any] = {"channels": signal.channels, "fit": learned.get("fit") or "crop"} if signal.rank else {}

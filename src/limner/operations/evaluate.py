@@ -304,9 +304,9 @@ class _Evaluation:
 
     def run(self) -> Iterator[Event]:
         """Measure, look, write."""
-        from limner.training.processor import keep_pages
+        from limner.training.processor import for_heavy_work
 
-        keep_pages()
+        for_heavy_work()
         if not self.data.signal.rank and (vain := {"features", "weights"} & self.request.model_fields_set):
             raise UsageError(
                 "points are measured as they are, and no network looks at them", f"leave out --{min(vain)}"

@@ -104,10 +104,10 @@ def sample(request: Sample) -> Iterator[Event]:
         raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
 
     from limner.models.model import load
-    from limner.training.processor import keep_pages
+    from limner.training.processor import for_heavy_work
     from limner.training.world import pick_device
 
-    keep_pages()
+    for_heavy_work()
     if request.backend == "torch":
         model = load(path).to(pick_device(request.device))
     else:

@@ -269,10 +269,10 @@ def _train(method: str, request: Train, config: Mapping[str, Any], named: Collec
     from limner import features
     from limner.data.cache import finish
     from limner.metrics.figures import suited
-    from limner.training.processor import keep_pages, tiny_is_zero
+    from limner.training.processor import for_heavy_work, tiny_is_zero
     from limner.training.world import join
 
-    keep_pages()
+    for_heavy_work()
     opening = _opened(request, method)
     # Of several processes one tells what all do.
     dataset, unseen = (yield from opening) if os.environ.get("RANK", "0") == "0" else finish(opening)

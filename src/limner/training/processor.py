@@ -2,12 +2,65 @@
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 _TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
+_LOOK_EVERY = 0.5  # s
+_SHARED = 200
+"""Times a second that the system takes a processor away from this process, above which others want it too. Some 30 were
+seen on two free cores, and 900 beside one process that never rests."""
+
+
+@cache
+def for_heavy_work() -> None:
+    """Set this process up for heavy work, from now on: memory is kept, and threads that wait are considerate.
+
+    Threads that wait for each other spin a moment before they sleep (GOMP_SPINCOUNT, which the command sets): to fall
+    asleep and to wake takes as long as a small layer does. Beside another process that wants the same processors they
+    would spin away the turns of those that they wait for, so then they sleep at once.
+    """
+    keep_pages()
+    if sys.platform == "linux":
+        threading.Thread(target=watch, args=(threading.Event(),), name="limner-watch", daemon=True).start()
+
+
+def watch(stop: threading.Event) -> None:
+    """Until it is told to stop, make threads that wait sleep at once for as long as others want the processors.
+
+    While a process has more OpenMP threads than processors, libgomp lets them wait without spinning where
+    OMP_WAIT_POLICY is PASSIVE, and with hardly any otherwise (its manual, GOMP_SPINCOUNT). So a thread that does
+    nothing holds a team.
+    """
+    sleeper, done, before = None, threading.Event(), interruptions()
+
+    def hold() -> None:
+        torch.ones(1 << 18).add_(1)  # large enough to be shared out
+        done.wait()
+
+    while not stop.wait(_LOOK_EVERY):
+        now = interruptions()
+        shared, before = now - before > _SHARED * _LOOK_EVERY, now
+        if shared and sleeper is None and torch.get_num_threads() > 1:
+            done.clear()
+            sleeper = threading.Thread(target=hold, name="limner-team", daemon=True)
+            sleeper.start()
+        elif sleeper is not None and not shared:
+            done.set()
+            sleeper.join()
+            sleeper = None
+    done.set()
+
+
+def interruptions() -> int:
+    """How often the system took a processor away from this process in favour of others, so far."""
+    import resource  # There is none on Windows.
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def keep_pages() -> bool:
