@@ -254,6 +254,25 @@ def test_what_is_refused_leaves_no_folder_and_clears_none(tmp_path, monkeypatch,
     assert (tmp_path / "b" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "choice", "said"),
+    [("gan", {"generator": {"final": 0.5}}, "--generator.final belongs to a rate that changes"),
+     ("gan", {"discriminator": {"beta2_final": 0.9}}, "--discriminator.schedule is constant"),
+     ("r3gan", {"generator": {"schedule": "constant", "until": 0.9}}, "--generator.until belongs")],
+    ids=str,
+)  # fmt: skip
+def test_the_end_of_a_rate_that_never_changes_is_refused(tmp_path, method, choice, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        run(tmp_path, method, **choice)
+
+
+def test_a_constant_rate_may_be_asked_of_a_method_whose_own_falls(tmp_path):
+    steady = {"schedule": "constant", "beta2_final": None}
+    run(tmp_path / "a", "r3gan", generator=steady, steps=1)
+    repeated = list(limner.train("r3gan", config=tmp_path / "a", out=tmp_path / "b"))
+    assert isinstance(repeated[-1], Finished)
+
+
 def test_no_tensorboard_no_space_no_folder(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(LimnerError, match="this needs TensorBoard, which is not installed"):

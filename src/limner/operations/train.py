@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field
 
 from limner.core import __version__, catalog
-from limner.core.config import TrainingConfig, merged
+from limner.core.config import Adam, TrainingConfig, merged
 from limner.core.errors import LimnerError, ModelError, UsageError, missing_extra, nearest
 from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
@@ -123,6 +123,8 @@ def train(
     elif method is None:
         raise UsageError("train needs a method", nearest("", catalog.names()))
     chosen = catalog.head(method).Config.read(config)
+    if request.resume is None:
+        _refuse_idle(chosen)
     if chosen.batch % (request.accumulate * int(os.environ.get("WORLD_SIZE", "1"))):
         raise UsageError(
             f"a batch of {chosen.batch} cannot be shared by {os.environ.get('WORLD_SIZE', '1')} processes in "
@@ -260,6 +262,21 @@ def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str
              if before.get(key, after[key]) != after[key]]  # fmt: skip
     if other:
         yield Warned(f"the results will differ in their last digits from those of one go ({', '.join(other)})")
+
+
+def _refuse_idle(chosen: TrainingConfig) -> None:
+    """raises UsageError   if the end of a schedule is chosen for a rate that never changes"""
+    for player, adam in chosen:
+        if not isinstance(adam, Adam) or adam.schedule != "constant":
+            continue
+        usual = type(chosen).model_fields[player].default
+        for name in ("final", "until", "beta2_final"):
+            if getattr(adam, name) not in (None, getattr(usual, name)):
+                flag, schedule = (f"--{player}.{word}".replace("_", "-") for word in (name, "schedule"))
+                raise UsageError(
+                    f"{flag} belongs to a rate that changes, and {schedule} is constant",
+                    f"add {schedule} cosine, or leave out {flag}",
+                )
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
