@@ -1,4 +1,4 @@
-"""limner: every way of making images with neural networks, working on the machine you have.
+"""limner: images made with neural networks, on the machine you have.
 
 for event in limner.train("dcgan", data="mnist", epochs=1): print(event)
 for event in limner.evaluate("runs/dcgan-001"): print(event)

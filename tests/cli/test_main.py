@@ -75,6 +75,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 # --- errors, word for word --------------------------------------------------------------------------------------------
 
 
+def test_a_flag_that_turns_off_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = ran(capsys, "train r3gan --help")
+    assert "--no-fold Turn off: Fold pictures by 2 px at the image end" in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [

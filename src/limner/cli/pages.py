@@ -59,7 +59,8 @@ def _right(setting: Setting) -> str:
     default = "" if setting.default is False else in_words(setting.default)
     facts = filter(None, [setting.limits, f"default {default}" if default else ""])
     brackets = "; ".join(facts)
-    return f"{setting.help} [{brackets}]" if brackets else setting.help
+    told = f"Turn off: {setting.help}" if setting.default is True else setting.help
+    return f"{told} [{brackets}]" if brackets else told
 
 
 def _paragraphs(text: str) -> str:

@@ -153,7 +153,7 @@ def _header(path: Path, kind: str) -> dict[str, Any]:
     if header["format"] > FORMAT:
         raise ModelError(
             f"{path} is from a newer limner (format {header['format']}, this one reads up to {FORMAT})",
-            "pip install --upgrade limner",
+            "update limner",
         )
     if header.get("kind") != kind:
         raise ModelError(f"{path} is a limner {str(header.get('kind'))[:40]}, not a {kind}")

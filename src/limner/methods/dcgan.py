@@ -37,13 +37,14 @@ class Config(AdversarialConfig):
     """The choices of a DCGAN."""
 
     variant: Literal["auto", "mnist", "paper"] = "auto"
-    """Which network: 'mnist' with 5×5 kernels and dropout, 'paper' as published; auto takes mnist at 28×28 grey."""
+    """Which network: 'mnist' with 5×5 kernels and dropout, 'paper' as published; auto takes mnist at 28×28 grey.
+    Where none are given, paper moves by lr 2e-4 and beta1 .5, and mnist by eps 1e-7."""
     width: int = Field(default=64, ge=1)
     """Channels next to the picture; they double with every halving of its size."""
     generator: Adam = Adam()
-    """How the generator's weights move; variant paper has lr 2e-4 and beta1 .5 where none are given, mnist eps 1e-7."""
+    """How the generator's weights move."""
     discriminator: Adam = Adam()
-    """How the discriminator's weights move; where nothing is given, as the generator's."""
+    """How the discriminator's weights move."""
 
     def settle(self, signal: Signal) -> Self:
         """Pick the variant for the signal, and the learning rates that belong to it."""

@@ -33,6 +33,9 @@ _PAPER = {"batch": 512, "average": 500.0}
 class Config(DiffusionConfig):
     """The choices of EDM."""
 
+    variant: Literal["small", "paper"] = "small"
+    """How large a U-Net: small learns on a processor, paper is the published one (DDPM++, for a GPU), with batch 512
+    and average 500 where none are given."""
     sampler: Literal["heun", "euler", "churned_heun"] = "heun"
     """How noise is taken off: heun corrects each step, euler does not, churned_heun adds a little noise in between."""
     lowest: float = Field(default=0.002, gt=0)

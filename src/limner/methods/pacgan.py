@@ -37,10 +37,11 @@ _MIXTURE = {
 
 
 class Config(NetworksConfig):
-    """The choices of a PacGAN. For points latent 2, batch 100, lr 1e-4 and beta1 .8 are taken where none are given."""
+    """The choices of a PacGAN."""
 
     packed: int = Field(default=2, ge=1, le=64)
-    """Samples that are judged together; 1 is a plain GAN."""
+    """Samples that are judged together; 1 is a plain GAN. For points latent 2, batch 100, lr 1e-4 and beta1 .8 are
+    taken where none are given."""
     conditioning: Literal["none", "concat"] = "none"
     """Learn classes: noise and samples are joined by the class."""
 

@@ -32,7 +32,8 @@ class Config(NetworksConfig):
     """The choices of an unrolled GAN."""
 
     unroll: int = Field(default=5, ge=0, le=100)
-    """The discriminator's moves that the generator sees ahead; 0 is a plain GAN."""
+    """The discriminator's moves that the generator sees ahead; 0 is a plain GAN. The tiny networks take latent 256
+    where none is given."""
     generator: Adam = Adam(lr=1e-4, beta1=0.5, beta2=0.99)
     """How the generator's weights move; as the paper's for stacked MNIST."""
     discriminator: Adam = Adam(lr=2e-4, beta1=0.5, beta2=0.99)

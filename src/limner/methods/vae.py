@@ -46,7 +46,8 @@ class Config(TrainingConfig):
     likelihood: Literal["auto", "bernoulli", "gaussian", "discretised_logistic"] = "auto"
     """What a pixel is: on or off, a number, or a byte; auto takes bernoulli for grey pictures, bytes for colour."""
     binarise: Literal["none", "threshold", "fixed", "dynamic"] = "dynamic"
-    """For bernoulli, how grey becomes on or off: drawn anew each time, once for each picture, cut at half, or not."""
+    """For bernoulli, how grey becomes on or off: not at all (none), cut at half (threshold), drawn
+    once for each picture (fixed), or drawn anew each time (dynamic)."""
     beta: float = Field(default=1.0, ge=0)
     """Weight of staying near the normal distribution: above 1 gives simpler codes and softer pictures."""
     draws: int = Field(default=1, ge=1)

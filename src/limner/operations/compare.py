@@ -25,7 +25,7 @@ class Compare(Settings):
     """Which runs, and where the page goes."""
 
     runs: tuple[Path, ...] = Field(min_length=2, max_length=8)
-    """The run folders, two or more."""
+    """Two to eight run folders, or folders of ensembles."""
     out: Path = Path("comparison.html")
     """The page."""
     force: bool = False

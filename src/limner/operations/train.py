@@ -60,7 +60,8 @@ class Train(Settings):
     freeze: int = Field(default=0, ge=0)
     """With --init: how many of the discriminator's layers, from the picture on, stay as they are."""
     transition: tuple[float, float] | None = None
-    """For methods that learn classes: kimg between which classes come in, e.g. 20,40; before, none are known."""
+    """For methods that learn classes: thousands of pictures seen (kimg) between which classes come in, e.g. 20,40;
+    before, none are known."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of training; instead of --epochs."""
     seed: int = Field(default=42, ge=0)
