@@ -68,7 +68,7 @@ def test_a_stamp_tells_of_changes(make, tmp_path):
     assert before != list(open_collection(path, "").stamp())
 
 
-EVIL = ["../out.png", "a/../../out.png", "/etc/out.png", "..\\out.png", "C:\\out.png", "\\out.png"]
+EVIL = [".", "../out.png", "a/../../out.png", "/etc/out.png", "..\\out.png", "C:\\out.png", "\\out.png"]
 
 
 @pytest.mark.parametrize("make", [_zip, _tar])

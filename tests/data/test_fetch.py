@@ -126,3 +126,15 @@ def test_without_pip_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Unreachable, match="pip is not installed in this environment"):
         pip_download("thing", "1.0", "0" * 64, tmp_path)
+
+
+def test_what_was_altered_in_the_cache_is_fetched_again(pip, cache):
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    path = finish(registry_package("thing", "1.0", sha256))
+    path.with_name(".DS_Store").write_bytes(b"a file manager's")
+    path.write_bytes(b"not what it was")
+    assert finish(registry_package("thing", "1.0", sha256)).read_bytes() == CONTENT
+    path.write_bytes(b"not what it was")
+    pip["content"] = None
+    with pytest.raises(DataError, match=r"no network and no cached copy of thing 1\.0"):
+        finish(registry_package("thing", "1.0", sha256))

@@ -14,7 +14,7 @@ from limner.core.events import Note, Progress, Warned
 from limner.data import folder as module
 from limner.data.images import decode, jpeg_decoder
 from limner.data.pack import open_pack
-from limner.data.sources import open_data
+from limner.data.sources import open_data, open_parts
 
 
 def _say(drain, source, **choices):
@@ -81,6 +81,27 @@ def test_folders_called_train_and_test_are_parts(tmp_path, fill, drain):
     assert _say(drain, tmp_path / "e", split="test") == (
         f"{tmp_path}/e has no test part\nhint: put its pictures in a folder named test inside it"
     )
+
+
+@pytest.mark.parametrize("stray", ["single_prediction/x.png", "preview.png"])
+def test_what_lies_beside_train_and_test_is_told_and_in_neither(tmp_path, fill, drain, stray):
+    fill(tmp_path, {**{f"{part}/{label}/1.png": (8, 8) for part in ("train", "test") for label in "ab"}, stray: (8, 8)})
+    for split in ("train", "test"):
+        events, data = drain(open_data(str(tmp_path), split=split))
+        assert len(data) == 2 and data.manifest.classes == ("a", "b")
+        said = f"1 image ({stray} …) beside the folders train and test of {tmp_path}: left out of both"
+        assert Warned(said) in events
+
+
+def test_a_class_called_train_beside_others_is_a_class(tmp_path, fill, drain):
+    fill(tmp_path, {f"{label}/{i}.png": (8, 8) for label in ("car", "train") for i in (1, 2)})
+    assert drain(open_data(str(tmp_path)))[1].manifest.classes == ("car", "train")
+
+
+def test_labels_of_a_test_part_with_other_classes_are_left_out(tmp_path, fill, drain):
+    fill(tmp_path, {f"{place}/{i}.png": (8, 8) for place in ("train/ant", "train/cat", "test/cat") for i in (1, 2)})
+    _, (train, test) = drain(open_parts(str(tmp_path)))
+    assert train.labels is not None and test.labels is None and len(test) == 2
 
 
 def test_colour_is_taken_if_any_picture_has_it(tmp_path, fill, drain, encode):

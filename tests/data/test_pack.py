@@ -141,3 +141,35 @@ def test_files_are_as_readable_as_others(pack):
     umask = os.umask(0)
     os.umask(umask)
     assert pack.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_files_of_others_in_a_nested_pack_are_not_lost(pack, tmp_path):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    pack.rename(parts / "train")
+    notes = parts / "train" / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(UsageError, match="holds train, which is not part of a pack"), building(parts):
+        pass
+    assert notes.read_text() == "mine"
+    notes.unlink()
+    with building(parts) as folder:
+        write_pack(folder, np.zeros((2, 1, 2, 2), np.uint8), None, name="new", source="here")
+    assert open_pack(parts).manifest.name == "new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need no rights there")
+def test_a_pack_behind_a_link_is_replaced_and_the_link_stays(pack, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(pack)
+    with building(link) as folder:
+        write_pack(folder, np.zeros((2, 1, 2, 2), np.uint8), None, name="new", source="here")
+    assert link.is_symlink() and open_pack(pack).manifest.name == "new"
+
+
+def test_extents_of_a_crafted_manifest_are_refused(pack):
+    manifest = json.loads((pack / "manifest.json").read_text())
+    for size in ([4, 6, 1, 1], [0, 6]):
+        (pack / "manifest.json").write_text(json.dumps(manifest | {"size": size}))
+        with pytest.raises(DataError):
+            open_pack(pack)

@@ -6,7 +6,7 @@ from limner.core.events import Note
 from limner.data import sources
 from limner.data.builtin import BUILT_IN
 from limner.data.folder import Choices
-from limner.data.pack import open_pack
+from limner.data.pack import building, open_pack, write_pack
 from limner.data.sources import open_data, prepare_pack
 
 
@@ -115,3 +115,16 @@ def test_every_record_is_whole(record):
 def test_labels_fit_the_classes(name, drain):
     _, dataset = drain(open_data(name))
     assert sorted(np.unique(dataset.labels)) == list(range(len(dataset.manifest.classes)))
+
+
+def test_packs_of_the_same_pictures_and_other_labels_stay_apart(tmp_path, drain):
+    samples = np.random.default_rng(0).integers(256, size=(6, 1, 8, 8), dtype=np.uint8)
+    for place, labels, classes in (
+        ("a", [0, 0, 0, 1, 1, 1], ("cat", "dog")),
+        ("b", [1, 0, 1, 0, 1, 0], ("zebra", "yak")),
+    ):
+        with building(tmp_path / place) as folder:
+            write_pack(folder, samples, np.array(labels), name="pets", source="here", classes=classes)
+    cats, zebras = (drain(open_data(str(tmp_path / place), size=4))[1] for place in "ab")
+    assert cats.manifest.classes == ("cat", "dog") and zebras.manifest.classes == ("zebra", "yak")
+    assert zebras.labels.tolist() == [1, 0, 1, 0, 1, 0]

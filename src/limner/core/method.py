@@ -136,8 +136,8 @@ class Method(nn.Module, ABC):
 
     def noise(self, count: int, *shape: int) -> Tensor:
         """(count, *shape), standard normal, on the method's device, from the step's own stream."""
-        return self.luck.normal(count, *shape).to(self.device, non_blocking=True)
+        return self.luck.normal(count, *shape).to(self.device)
 
     def uniform(self, count: int, *shape: int) -> Tensor:
         """(count, *shape), uniform in [0, 1), on the method's device, from the step's own stream."""
-        return self.luck.uniform(count, *shape).to(self.device, non_blocking=True)
+        return self.luck.uniform(count, *shape).to(self.device)

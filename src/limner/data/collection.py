@@ -88,7 +88,7 @@ class Collection(ABC):
         parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
         if len(name) > _LONGEST_NAME:
             self.refused.append((shown(name[:60]) + "…", "has a name that is too long"))
-        elif not parts[0] or ".." in parts or ":" in parts[0]:
+        elif not parts or not parts[0] or ".." in parts or ":" in parts[0]:
             self.refused.append((shown(name), "has a name that leads out of the archive: passed over"))
         else:
             yield Member("/".join(part for part in parts if part), place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -39,7 +39,7 @@ class Manifest(Settings):
     """Number of samples."""
     channels: int = Field(ge=1)
     """Channels of a sample: 1 grey, 3 colour; for points, the number of coordinates."""
-    size: tuple[int, ...] = ()
+    size: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(), max_length=3)
     """Extent of each axis in px; none for points."""
     dtype: Literal["uint8", "float32"] = "uint8"
     """How a value is stored: pictures as bytes, points as floats in [-1, 1]."""

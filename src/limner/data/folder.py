@@ -81,7 +81,9 @@ def pack_pictures(
     folder      an empty folder to write to
     raises      DataError   if there are fewer than two pictures, or they are unlike and no size is chosen
     """
-    named = _choose(collection, given, choices)
+    named, beside = _choose(collection, given, choices)
+    if beside:
+        yield Warned(f"{beside} beside the folders train and test of {given}: left out of both")
     yield from (Warned(f"{name} {reason}") for name, reason in collection.refused)
     pictures, left_out = yield from _look(collection, named, choices)
     _need_two(pictures, left_out, given)
@@ -119,14 +121,18 @@ def pack_pictures(
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
-def _choose(collection: Collection, given: str, choices: Choices) -> list[tuple[Member, str]]:
-    """The files that look like pictures, each with the name of its class or an empty one."""
+def _choose(collection: Collection, given: str, choices: Choices) -> tuple[list[tuple[Member, str]], str]:
+    """The files that look like pictures, each with the name of its class or an empty one; and which are of no part."""
     members = [member for member in collection.members() if not _is_hidden(member.name)]
     wanted = [member for member in members if _suffix(member.name) in EXTENSIONS]
     if not wanted:
         raise _no_images(members, given)
     paths = _without_shared_folder([(member, PurePosixPath(member.name).parts) for member in wanted])
+    beside = ""
     if _has_parts(paths):
+        known = {name for names in _PARTS.values() for name in names}
+        others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in known]
+        beside = f"{len(others):,} image{'s' * (len(others) > 1)} ({others[0]} …)" if others else ""
         paths = _without_shared_folder(_part(paths, choices.split))
     elif choices.split == "test":
         paths = []
@@ -134,7 +140,7 @@ def _choose(collection: Collection, given: str, choices: Choices) -> list[tuple[
         raise DataError(
             f"{given} has no {choices.split} part", f"put its pictures in a folder named {choices.split} inside it"
         )
-    return [(member, parts[0] if len(parts) > 1 else "") for member, parts in paths]
+    return [(member, parts[0] if len(parts) > 1 else "") for member, parts in paths], beside
 
 
 _Paths = list[tuple[Member, tuple[str, ...]]]
@@ -152,14 +158,16 @@ def _without_shared_folder(paths: _Paths) -> _Paths:
 def _part(paths: _Paths, split: Split) -> _Paths:
     """The pictures of one part, without its folder: of test and val, test is taken."""
     for name in _PARTS[split]:
-        if found := [(member, parts[1:]) for member, parts in paths if parts[0].lower() == name]:
+        if found := [(member, parts[1:]) for member, parts in paths if len(parts) > 1 and parts[0].lower() == name]:
             return found
     return []
 
 
 def _has_parts(paths: _Paths) -> bool:
+    """Whether the pictures lie in parts: in nothing else, or in both parts, with some beside them."""
+    tops = {parts[0].lower() if len(parts) > 1 else "" for _, parts in paths}
     known = {name for names in _PARTS.values() for name in names}
-    return bool(paths) and all(len(parts) > 1 and parts[0].lower() in known for _, parts in paths)
+    return bool(tops) and (tops <= known or all(tops & set(names) for names in _PARTS.values()))
 
 
 def _is_hidden(name: str) -> bool:

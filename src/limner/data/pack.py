@@ -55,7 +55,10 @@ def building(target: Path) -> Iterator[Path]:
     check_replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # What a link points to is replaced, not the link.
+        target = target.resolve()
         temporary = _beside(target, "partial")
+        temporary.mkdir()
     except OSError as error:
         raise cannot_write(target, error) from None
     try:
@@ -94,14 +97,18 @@ def check_replaceable(target: Path) -> None:
 
 
 def _is_ours(entry: Path) -> bool:
-    return entry.name in (MANIFEST, SAMPLES, LABELS, CAPTIONS, FILES) or (entry.is_dir() and is_pack(entry))
+    if entry.is_dir():
+        return is_pack(entry) and all(_is_of_a_pack(inside) for inside in entry.iterdir())
+    return _is_of_a_pack(entry)
+
+
+def _is_of_a_pack(file: Path) -> bool:
+    return file.is_file() and file.name in (MANIFEST, SAMPLES, LABELS, CAPTIONS, FILES)
 
 
 def _beside(target: Path, why: str) -> Path:
-    """A new empty folder beside the target, hidden, and known as ours by its name."""
-    folder = target.with_name(f".{target.name}.{why}-{secrets.token_hex(4)}")
-    folder.mkdir()
-    return folder
+    """A new name beside the target, hidden, and known as ours."""
+    return target.with_name(f".{target.name}.{why}-{secrets.token_hex(4)}")
 
 
 def _settle(folder: Path) -> None:

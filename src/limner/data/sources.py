@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 from limner.core.errors import DataError, UsageError, nearest
@@ -27,7 +28,7 @@ from limner.data.pack import (
     write_pack,
 )
 
-_PACKER = 1
+_PACKER = 2
 """Goes up when the same pictures are packed to other bytes, so that the cache is not taken for new."""
 
 
@@ -72,7 +73,12 @@ def open_parts(
         if "has no test part" not in error.message:
             raise
         return data, None
-    return data, held_out if held_out.signal.shape == data.signal.shape else None
+    if held_out.signal.shape != data.signal.shape:
+        return data, None
+    if held_out.manifest.classes != data.manifest.classes:
+        # Its numbers stand for other classes than those of what is learned.
+        held_out = replace(held_out, labels=None)
+    return data, held_out
 
 
 def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[Event, None, tuple[Dataset, Path]]:
@@ -272,7 +278,9 @@ def _in_shape(dataset: Dataset, place: Path | None, choices: Choices) -> Generat
         shape = (was.count, channels, height, width)
         seal(folder, shape, "uint8", dataset.labels, dataset.captions, **_about(was) | {"fit": choices.fit})
 
-    key = f"{_plain(was.name)}-{was.split}-{was.sha256[:12]}-{height}x{width}x{channels}-{choices.fit}"
+    # The whole manifest: labels, classes and licence may differ where the samples do not.
+    told = hashlib.sha256(was.model_dump_json().encode()).hexdigest()[:12]
+    key = f"{_plain(was.name)}-{was.split}-{told}-{height}x{width}x{channels}-{choices.fit}"
     return (yield from _kept(key, build))
 
 

@@ -142,7 +142,7 @@ class R3GAN(Generate):
         """Scores of what the discriminator is shown of samples at this moment. Penalties stay those of the samples."""
         p = self.choices.augment_p * come(self.choices.discriminator, self.moment.progress)
         if p > 0:
-            u = self.luck.uniform(len(x), ADA_DRAWS + 3).to(x.device, non_blocking=True)
+            u = self.luck.uniform(len(x), ADA_DRAWS + 3).to(x.device)
             x = ada(x, u[:, :ADA_DRAWS], p, colours=0.5)
             hole = (u[:, ADA_DRAWS] < p)[:, None, None, None]
             x = torch.where(hole, cutout(x, u[:, ADA_DRAWS + 1 :]), x)

@@ -740,6 +740,8 @@ def _same_part(request: Train, aside: int, found: Checkpoint) -> None:
 
 def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> list[Wrap]:
     """What the run puts around the method."""
+    import numpy as np
+
     from limner.training.augmentation import Adaptive, Augmentation
     from limner.training.lecam import LeCam
     from limner.training.measured import Measured
@@ -758,6 +760,11 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
         wraps.append(Measured(method, request.measure, not request.measured, request.seed))
     if request.augment == "ada":
         assert unseen is not None
+        if method.conditional and method.reads not in unseen.take(np.arange(1)):
+            raise UsageError(
+                "--augment ada needs unseen pictures of the classes that are learned, and the test part has others",
+                "call the folders of its classes as those of the train part",
+            )
         wraps.append(Adaptive(method, dataset, unseen, world, request.seed))
     elif request.augment != "none":
         wraps.append(Augmentation(method, request.augment))

@@ -49,7 +49,7 @@ class Augmentation(Wrap):
         """(N, C, H, W) as a discriminator sees them; several samples may be joined along the channels."""
         each = x.reshape(-1, *self.method.signal.shape)
         draws = DIFFAUGMENT_DRAWS if self.kind == "diffaugment" else ADA_DRAWS
-        u = luck.uniform(len(each), draws).to(x.device, non_blocking=True)
+        u = luck.uniform(len(each), draws).to(x.device)
         return (diffaugment(each, u) if self.kind == "diffaugment" else ada(each, u, self.p)).reshape(x.shape)
 
 

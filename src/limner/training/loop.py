@@ -212,7 +212,7 @@ class Loop:
 
     def _part(self, indices: np.ndarray) -> Batch:
         device = self.learner.world.device
-        batch: Batch = {name: value.to(device, non_blocking=True) for name, value in self.dataset.take(indices).items()}
+        batch: Batch = {name: value.to(device) for name, value in self.dataset.take(indices).items()}
         for wrap in self.learner.wraps:
             batch = wrap.batch(batch, indices)
         return batch

@@ -46,7 +46,7 @@ class Measured(Wrap):
 
     def fake(self, x: Tensor) -> Tensor:
         """(N, C, H, W) samples, measured with numbers from the method's stream."""
-        u = self.method.luck.uniform(len(x), self.measurement.draws).to(x.device, non_blocking=True)
+        u = self.method.luck.uniform(len(x), self.measurement.draws).to(x.device)
         return self.measurement.apply(x, u)
 
     def batch(self, batch: Batch, indices: np.ndarray) -> Batch:
