@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,13 @@ def test_quick_sees_the_reference_once(data, eye, monkeypatch):
     runs = [quick(lambda n: real_pictures(data, n, seed=1), data, eye, 150) for _ in range(3)]
     assert len(passes) == 1 and runs[0] == runs[1]
     assert list(runs[0]) == ["FD-tiny", "IS-tiny", "coverage"]
+
+
+def test_parts_of_a_set_have_references_of_their_own(data, eye):
+    halves = [replace(data, rows=np.arange(start, len(data), 2)) for start in (0, 1)]
+    for half in halves:
+        found = quick(lambda n, half=half: real_pictures(half, n), half, eye, 150)
+        assert found["FD-tiny"] == pytest.approx(0, abs=1e-3)
 
 
 def test_quick_counts_the_modes_of_points():

@@ -66,3 +66,10 @@ def test_a_walk_between_opposite_noises_stays_between_them():
     """There is no one way around a sphere to the other side; of one number there is no sphere."""
     walk = between(torch.tensor([0.2]), torch.tensor([-1.2]), 15)
     assert walk.abs().max() <= 1.2 + 1e-6
+
+
+def test_noise_that_no_memory_holds_is_refused(model, monkeypatch):
+    monkeypatch.setattr("limner.models.model._NOISE", 10 * model.method.latent)
+    assert len(model.noise(10, seed=0)) == 10
+    with pytest.raises(UsageError, match="noise for 11 samples takes"):
+        model.noise(11, seed=0)

@@ -12,6 +12,7 @@ from limner.core.errors import DataError, ModelError, UsageError
 from limner.core.events import Finished, Progress, Saved, Table, Warned
 from limner.data.cache import finish
 from limner.data.images import save_picture
+from limner.data.pack import building, write_pack
 from limner.data.sources import open_data
 from limner.operations.evaluate import Evaluate, evaluate
 
@@ -142,6 +143,18 @@ def test_points_are_judged_by_their_modes(tmp_path, monkeypatch):
     assert rows["modes"]["value"] == 8 and rows["energy"]["value"] < 0.1
     assert isinstance(events[-1], Finished)
     check_page(tmp_path / "ring" / "evaluation")
+
+
+def test_points_without_a_held_out_part_are_held_against_their_other_half(tmp_path):
+    luck = np.random.default_rng(0)
+    for name in "ab":
+        with building(tmp_path / name) as folder:
+            points = luck.uniform(-1, 1, (400, 2)).astype(np.float32)
+            write_pack(folder, points, None, name=name, source="here")
+    go(what=(str(tmp_path / "a"), str(tmp_path / "b")), out=tmp_path / "report")
+    report = read(tmp_path / "report")
+    assert rows_of(report)["energy"]["real"]["value"] > 0
+    assert "real row: 200 real ones against 200 others: there is no held-out part" in report["notes"]
 
 
 def test_stacked_digits_are_judged_by_their_thousand_modes(tmp_path):

@@ -12,9 +12,11 @@ from PIL import Image, ImageFilter
 import limner
 from limner.core.errors import DataError, UsageError
 from limner.core.events import Table
+from limner.data.cache import finish
 from limner.features import efficientnet
 from limner.metrics.bicubic import imresize
 from limner.metrics.perceptual import perceptual
+from limner.reports.pairs import pairs
 
 
 def saved(picture, path):
@@ -89,6 +91,24 @@ def test_sets_and_pairs_are_not_mixed(folders):
         go(*folders, metrics=["psnr", "fd"])
     with pytest.raises(UsageError, match="with their originals"):
         go(folders[0], metrics=["psnr"])
+
+
+@pytest.mark.parametrize(
+    "choice", [{"samples": 2}, {"seeds": 5}, {"seed": 1}, {"features": "tiny"}, {"size": 8}], ids=str
+)
+def test_choices_of_sets_are_refused(folders, choice):
+    with pytest.raises(UsageError, match=f"--{next(iter(choice))} says nothing where pictures are compared one by one"):
+        go(*folders, metrics=["psnr"], **choice)
+
+
+def test_the_worst_come_first_and_they_alone_stay_in_memory(tmp_path):
+    grey = np.full((1, 8, 8), 128, np.uint8)
+    for i, off in enumerate([3, 9, 1, 7, 5, 8, 2, 6, 4]):
+        for folder, picture in (("a", grey + np.uint8(off)), ("b", grey)):
+            saved(picture[0], tmp_path / folder / f"{i}.png")
+    found = finish(pairs(str(tmp_path / "a"), str(tmp_path / "b"), ["psnr"], 0, None))
+    assert [pair.name for pair in found] == ["1", "5", "3", "7", "4", "8", "0", "6", "2"]
+    assert [pair.made is not None for pair in found] == [True] * 6 + [False] * 3
 
 
 # --- the perceptual distance ------------------------------------------------------------------------------------------

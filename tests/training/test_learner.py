@@ -17,7 +17,7 @@ from limner.core.config import Adam
 from limner.core.errors import UsageError
 from limner.core.signal import Signal
 from limner.models.model import build
-from limner.training.learner import rate, two_passes
+from limner.training.learner import done, rate, two_passes
 
 ONES = {"x": torch.ones(4, 1)}
 
@@ -106,6 +106,14 @@ def test_schedules_follow_their_closed_forms():
     assert [rate(cosine, i, 9) for i in range(9)] == pytest.approx(
         [0.05 * (1 + math.cos(math.pi * i / 8)) for i in range(9)], abs=1e-9
     )
+
+
+def test_beta2_changes_along_with_the_rate():
+    late = Adam(lr=0.1, beta1=0.0, beta2=0.9, beta2_final=0.99, schedule="linear", warmup=10)
+    assert [late.memory(done(late, i, 21))[1] for i in (0, 5, 10, 15, 20)] == pytest.approx(
+        [0.9, 0.9, 0.9, 0.945, 0.99]
+    )
+    assert [rate(late, i, 21) for i in (10, 15, 20)] == pytest.approx([0.1, 0.05, 0.0])
 
 
 def test_leaving_out_any_state_shows(tmp_path):

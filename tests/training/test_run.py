@@ -273,6 +273,31 @@ def test_a_constant_rate_may_be_asked_of_a_method_whose_own_falls(tmp_path):
     assert isinstance(repeated[-1], Finished)
 
 
+def test_checkpoints_that_are_there_are_no_lack_of_space(tmp_path, monkeypatch):
+    run(tmp_path / "a", steps=30, checkpoint_every=10)
+    there = sum(file.stat().st_size for file in (tmp_path / "a" / "checkpoints").iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=there))
+    list(limner.train(resume=tmp_path / "a", steps=31))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(LimnerError, match="MB free, and the run's checkpoints need about"):
+        list(limner.train(resume=tmp_path / "a", steps=32))
+
+
+def test_the_log_of_a_resumed_run_is_that_of_one_go(tmp_path):
+    def lines(folder):
+        kept = [line for line in read_log(folder / "log.jsonl") if line["event"] == "train"]
+        return [{name: value for name, value in line.items() if name != "seconds"} for line in kept]
+
+    choices = {"steps": 50, "checkpoint_every": 30}
+    run(tmp_path / "whole", **choices)
+    going = limner.train("gan", **TINY, out=tmp_path / "parts", **choices)
+    for event in going:
+        if isinstance(event, Saved) and event.path.name == "step-00000030.safetensors":
+            going.close()
+    list(limner.train(resume=tmp_path / "parts"))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
 def test_no_tensorboard_no_space_no_folder(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(LimnerError, match="this needs TensorBoard, which is not installed"):

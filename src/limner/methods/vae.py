@@ -39,7 +39,7 @@ class Config(TrainingConfig):
     """Layers: dense as published, or convolutions; auto takes conv for pictures whose sides 4 divides."""
     width: int = Field(default=400, ge=1)
     """Units of a dense hidden layer; for conv, channels next to the picture (32 where none is given)."""
-    depth: int = Field(default=2, ge=1)
+    depth: int = Field(default=2, ge=1, le=100)
     """Hidden layers of the dense encoder, and of the dense decoder."""
     latent: int = Field(default=40, ge=1)
     """Random numbers that make one picture."""

@@ -107,7 +107,7 @@ class Figure:
 class Cloud:
     """What a network saw in a stream of pictures. Batches of any size give the same cloud.
 
-    features  the network; None for pictures as they are (only `pixels` is kept)
+    features  the network
     kept      feature vectors kept
     seed      of the choice which
     """
@@ -328,11 +328,12 @@ def quick(draw: Sampler, dataset: Dataset, features: Features | None, samples: i
     return {figure.name: figure.value for figure in found if figure.kind in ("fd", "is", "coverage")}
 
 
-_references: dict[tuple[str, str, int], Cloud] = {}
+_references: dict[tuple[str, str, int, bytes], Cloud] = {}
 
 
 def _reference(dataset: Dataset, features: Features, count: int) -> Cloud:
-    key = (dataset.manifest.sha256, features.weights_sha256, count)
+    rows = b"" if dataset.rows is None else dataset.rows.tobytes()
+    key = (dataset.manifest.sha256, features.weights_sha256, count, rows)
     if key not in _references:
         _references.clear()  # One run has one reference; an earlier run's is not wanted any more.
         cloud = Cloud(features)

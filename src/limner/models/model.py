@@ -24,6 +24,7 @@ from limner.tasks.generate import Captioned, Generate
 KIND = "model"
 _HEADER = {"method": str, "config": dict, "signal": dict, "data": dict, "training": dict, "card": str, "sha256": str}
 """What stands in a model's header."""
+_NOISE = 1 << 31  # numbers; 8 GB
 _REGISTERED = 4
 """How many weights may be registered for each that a file holds: a method may build parts that it does not keep."""
 
@@ -89,6 +90,12 @@ class Model:
                 f"{self.path} is a {self.name} model, which begins with noise of one size and takes it away; there is "
                 "nothing to truncate",
                 "leave out --truncation",
+            )
+        if count * method.latent > _NOISE:
+            raise UsageError(
+                f"noise for {count:,} samples takes {count * method.latent * 4 / 1e9:,.0f} GB: this sampler reads "
+                f"{method.latent:,} numbers for each",
+                f"ask for {method.at_once} at a time, each time with another --seed",
             )
         return normal(seed, count, method.latent, "sample") * truncation
 

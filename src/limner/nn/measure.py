@@ -131,4 +131,8 @@ def pad_rotate_project(x: Tensor, u: Tensor) -> Tensor:
     zero, sine, cosine = torch.zeros_like(angle), angle.sin(), angle.cos()
     turn = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
     line = warp(padded, turn, "zero").mean(2)
-    return (adaptive_avg_pool1d(line, width) - 1)[:, :, None].expand(-1, -1, height, -1).to(x.dtype)
+    # As a product, since pooling to a size that does not divide is not there on every device.
+    share = adaptive_avg_pool1d(torch.eye(side)[None], width)[0].to(line)
+    with torch.autocast(x.device.type, enabled=False):
+        line = line @ share
+    return (line - 1)[:, :, None].expand(-1, -1, height, -1).to(x.dtype)

@@ -175,6 +175,10 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
             f"{others[0]} compares sets of pictures, and {', '.join(sorted(_PAIRED & set(request.metrics)))} pairs",
             "ask for them one after the other",
         )
+    if vain := {"samples", "seeds", "seed", "features", "weights", "size"} & request.model_fields_set:
+        raise UsageError(
+            f"--{min(vain)} says nothing where pictures are compared one by one", f"leave out --{min(vain)}"
+        )
     if len(request.what) != 2 or request.data is not None:
         raise UsageError(
             f"{', '.join(request.metrics)} compare restored pictures with their originals",
@@ -199,7 +203,8 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
         "title": f"{Path(request.what[0]).resolve().name} beside {Path(request.what[1]).resolve().name}",
         "figures": figures, "notes": notes, "border": request.border,
         "features": {"name": eye.name, "sha256": eye.weights_sha256} if eye else None,
-        "machine": machine(), "seconds": round(time.perf_counter() - began, 1), "command": _command(request),
+        "machine": machine(pick_device(request.device)), "command": _command(request),
+        "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
     yield Table(
         record["title"], ("figure", "mean", "direction", ""),
@@ -549,10 +554,13 @@ class _Evaluation:
 
         request, manifest = self.request, self.data.manifest
         count = min(request.samples or 10_000, self.subject.most or 1 << 40, len(self.data))
+        # Without a held-out part two halves are compared; what is drawn from the same half is no other.
+        few = count if self.held_out is not None else min(count, len(self.data) // 2)
         real = torch.cat(list(real_pictures(self.data, count)))
-        others = torch.cat(list(real_pictures(self.held_out or self.data, count)))
+        base = real if self.held_out is not None else torch.cat(list(real_pictures(self.data, few, skip=few)))
+        others = torch.cat(list(real_pictures(self.held_out or self.data, few)))
         meter = _Meter(count * request.seeds, 1 + request.seeds)
-        truth = {figure.kind: figure for figure in point_figures(others, real, manifest)}
+        truth = {figure.kind: figure for figure in point_figures(others, base, manifest)}
         meter.compared()
         by_seed = []
         made = others
@@ -611,6 +619,7 @@ class _Evaluation:
     ) -> dict[str, Any]:
         from limner.training.cost import peak
         from limner.training.loop import machine
+        from limner.training.world import pick_device
 
         manifest, subject, request = self.data.manifest, self.subject, self.request
         protocol: dict[str, Any] = {
@@ -639,7 +648,8 @@ class _Evaluation:
             "protocol": protocol, "notes": self.notes, "figures": rows, "classes": None,
             "memorisation": self.memory, "discriminator": self.judge_rows, "speed": speed,
             "training": dict(subject.model.header.get("training") or {}) if subject.model else None,
-            "machine": machine(), "seconds": round(time.perf_counter() - self.began, 1), "command": _command(request),
+            "machine": machine(pick_device(request.device)), "command": _command(request),
+            "seconds": round(time.perf_counter() - self.began, 1),
         }  # fmt: skip
 
     def _lead(self, rows: list[dict[str, Any]], count: int) -> str:

@@ -635,7 +635,7 @@ def _prepared(
     # A grid of 4×4 pictures, or a column for each of a few classes; points need more to show a shape.
     classes = made.conditional and not isinstance(made, Captioned) and made.signal.classes <= 20
     columns = made.signal.classes if classes else 4
-    shown = 2500 if not made.signal.rank else 4 * columns
+    shown = 2500 if not made.signal.rank else columns * max(1, min(4, made.at_once // columns))
     fixed = torch.randn(shown, made.latent, generator=generator(request.seed, "preview"))
     watched = max(64, 256 // made.passes)
     some = dataset.take(permutation(request.seed, count, "watch")[:watched])
@@ -646,7 +646,8 @@ def _prepared(
         "settings": {"method": method, **request.model_dump(mode="json", exclude=_NOT_OF_THE_RUN),
                      **chosen.model_dump(mode="json")},
         "data": dataset.manifest.model_dump(mode="json"),
-        "machine": {**machine(), "precision": str(precision).removeprefix("torch."), "processes": world.size},
+        "machine": {**machine(world.device), "precision": str(precision).removeprefix("torch."),
+                    "processes": world.size},
         **origin,
     }  # fmt: skip
 
@@ -659,9 +660,9 @@ def _prepared(
             return path
 
         def watch(step: int) -> dict[str, float]:
-            z = torch.randn(len(some["x"]), made.latent, generator=generator(request.seed, "watch", step))
+            luck, some_at_once = generator(request.seed, "watch", step), some["x"].split(made.at_once)
             with average.applied(made):
-                drawn = made.draw(z)
+                drawn = torch.cat([made.draw(torch.randn(len(x), made.latent, generator=luck)) for x in some_at_once])
             # Pictures that were measured before are as varied as measured samples, not as clean ones.
             made.luck = Luck(request.seed, "watch", "measure", step)
             shown = seen.fake(drawn) if seen else drawn
@@ -799,7 +800,12 @@ def _check_space(request: Train, weights: int) -> None:
     """Refuse to begin a run whose files cannot fit: weights, average and two moments for each checkpoint."""
     place = (request.resume or request.out or Path("runs")).absolute()
     place = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    needed = weights * 4 * 4 * (request.keep + 2)
+    each = weights * 4 * 4
+    needed = each * (request.keep + 2)
+    if request.resume:
+        # Old checkpoints go as new ones come; there must be room for two before that.
+        there = sum(file.stat().st_size for file in place.glob("checkpoints/*.safetensors"))
+        needed = max(2 * each, needed - there)
     free = shutil.disk_usage(place).free
     if free < needed:
         raise LimnerError(

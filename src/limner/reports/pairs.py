@@ -1,5 +1,6 @@
 """Pairs: restored pictures beside the originals of the same names, one by one."""
 
+from bisect import insort
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,8 @@ def pairs(
     for name, path in files.items():
         if name not in originals:
             raise UsageError(f"{path} has no partner called {name}.* in {real}", nearest(name, originals))
-    meter, found = Meter("compare", len(files)), []
+    meter = Meter("compare", len(files))
+    found: list[Pair] = []
     for name, path in files.items():
         a, b = _read(path), _read(originals[name])
         if a.shape[1:] != b.shape[1:]:
@@ -83,10 +85,10 @@ def pairs(
         figures = _figures(torch.from_numpy(a[None].copy()), torch.from_numpy(b[None].copy()), metrics, border, eye)
         if not figures:
             raise UsageError(f"{path} is too small for {', '.join(metrics)}", "psnr takes pictures of any size")
-        found.append(Pair(name, figures, _middle(a), _middle(b)))
-        found.sort(key=lambda pair: badness(pair.figures))
-        # Only the worst are shown, so only they stay in memory.
-        found[_WORST:] = [Pair(pair.name, pair.figures) for pair in found[_WORST:]]
+        insort(found, Pair(name, figures, _middle(a), _middle(b)), key=lambda pair: badness(pair.figures))
+        if len(found) > _WORST:
+            # Only the worst are shown, so only they stay in memory.
+            found[_WORST] = Pair(found[_WORST].name, found[_WORST].figures)
         yield from meter.tick()
     return found
 

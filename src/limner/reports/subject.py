@@ -112,14 +112,15 @@ def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Te
     """Samples of a seed, in batches; where there are classes or captions, they come as often as in the data."""
     luck = generator(seed, "evaluate")
     told = data.text if isinstance(method, Captioned) else data.labels if method.signal.classes else None
-    for start in range(0, count, BATCH):
-        z = torch.randn(BATCH, method.latent, generator=luck)
-        some = min(BATCH, count - start)
+    batch = min(BATCH, method.at_once)
+    for start in range(0, count, batch):
+        z = torch.randn(batch, method.latent, generator=luck)
+        some = min(batch, count - start)
         if told is None:
-            yield method.draw(z[:some], None, BATCH)
+            yield method.draw(z[:some], None, batch)
             continue
-        which = torch.randint(len(data), (BATCH,), generator=luck)[:some].numpy()
-        yield method.draw(z[:some], torch.from_numpy(told[data.numbers(which)]), BATCH)
+        which = torch.randint(len(data), (batch,), generator=luck)[:some].numpy()
+        yield method.draw(z[:some], torch.from_numpy(told[data.numbers(which)]), batch)
 
 
 def source_of(path: Path, learned: Mapping[str, Any]) -> str:

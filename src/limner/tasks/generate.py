@@ -51,6 +51,11 @@ class Generate(Method):
         """How many numbers of noise each network reads, one after the other: each is a normal noise of its own."""
         return (self.latent,)
 
+    @property
+    def at_once(self) -> int:
+        """Samples whose noise takes no more than 256 MB: at least 1. Some samplers read noise at every step."""
+        return max(1, (1 << 26) // self.latent)
+
     def judge(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
         """How real each sample looks to the discriminator, where the method has one that says so.
 

@@ -196,7 +196,7 @@ class Learner:
         optimiser = self.optimisers[player]
         for group in optimiser.param_groups:
             group["lr"] = rate(self.settings[player], index, self.total) * self.rate_factor
-            group["betas"] = self.settings[player].memory(self.method.moment.progress)
+            group["betas"] = self.settings[player].memory(done(self.settings[player], index, self.total))
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -209,7 +209,7 @@ class Learner:
         square = {name: known[w]["exp_avg_sq"] if w in known else fresh.square[name] for name, w in weights.items()}
         steps = max((int(moments["step"]) for moments in known.values()), default=0)
         speed = rate(settings, index, self.total) * self.rate_factor
-        return Pace(speed, settings.memory(self.method.moment.progress), settings.eps, steps, mean, square)
+        return Pace(speed, settings.memory(done(settings, index, self.total)), settings.eps, steps, mean, square)
 
     def _forget(self) -> None:
         for optimiser in self.optimisers.values():
@@ -253,8 +253,12 @@ def rate(settings: Adam, step: int, total: int) -> float:
     """
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, total - 1 - settings.warmup)
-    return settings.lr * (settings.final + (1 - settings.final) * settings.left(done))
+    return settings.lr * (settings.final + (1 - settings.final) * settings.left(done(settings, step, total)))
+
+
+def done(settings: Adam, step: int, total: int) -> float:
+    """How much of the run after the warm-up is over at a step, from 0 to 1 at the last."""
+    return max(0, step - settings.warmup) / max(1, total - 1 - settings.warmup)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -107,6 +107,7 @@ class Loop:
             "peak": self.most_memory(),
             "best": None if self.best == float("inf") else self.best,
             "epoch_sums": self._sums,
+            "recent": dict(self._recent),
             "due": self.due,
             **self.facts,
         }
@@ -127,6 +128,7 @@ class Loop:
         if anew:
             self.guard.reloads = self.guard.in_a_row = 0
         self._sums = header["epoch_sums"]
+        self._recent = defaultdict(list, header.get("recent", {}))
         first = self.learner.world.first
         self.due = [name for name in header.get("due", []) if first or name == "diversity"]
         self._saved_at = self.step
@@ -280,7 +282,7 @@ class Loop:
         figures = self.evaluate()
         self.log.add("evaluation", step=self.step, **figures)
         name, score = next(iter(figures.items()))
-        if score >= self.best or not self.keep_best(self._best_path, self.step, score):
+        if not score < self.best or not self.keep_best(self._best_path, self.step, score):
             return []
         self.best = score
         return [Saved(f"best model so far ({name} {score:.2f})", self._best_path)]
@@ -344,12 +346,16 @@ def _crossed(old: float, new: float, every: float) -> bool:
     return int(new / every) > int(old / every)
 
 
-def machine() -> dict[str, Any]:
-    """Where the work was done: for logs, cards and reports."""
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where the work was done, by this device: for logs, cards and reports."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cores": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else "Apple GPU"
+        if device.type == "mps"
+        else None,
     }
