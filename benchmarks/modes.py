@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = TABLES[chosen.table]
     steps = chosen.steps or table.steps
     torch.set_num_threads(chosen.threads)
-    threads = f"{chosen.threads} thread{'s' * (chosen.threads > 1)}"
+    used: set[int] = set()
     found: dict[str, list[dict[str, Any]]] = {}
     models: dict[str, list[Path]] = {}
     metrics = ["classes"] if table.figures is _STACKED else []
@@ -233,6 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 checkpoint_every=max(500, steps // 10), preview_every=1e6, precision="fp32",
                 **{**table.settings, **settings},
             )  # fmt: skip
+            used.add(limner.load(model).header["training"]["machine"]["cores"])
+            threads = f"{' and '.join(map(str, sorted(used)))} thread{'s' * (max(used) > 1)}"
             model = standing(model)
             models.setdefault(row, []).append(model)
             found.setdefault(row, []).append(evaluated(model, data=table.data, samples=table.samples, metrics=metrics))

@@ -32,7 +32,8 @@ def tell(events: Iterable[Event]) -> None:
 
 
 def trained(run: Path, method: str, **choices: Any) -> Path:
-    """The model of a run: there already, gone on with, or begun. What is there must have been chosen alike."""
+    """The model of a run: there already, gone on with, or begun. What is there must have been chosen alike, but for the
+    threads, which change the last digits alone."""
     model = run / "model.safetensors"
     _see_that_it_is_the_same(run, {"method": method, **choices})
     if model.is_file():
@@ -54,7 +55,7 @@ def _see_that_it_is_the_same(run: Path, choices: Mapping[str, Any]) -> None:
         flat(json.loads(json.dumps(choices, default=str))),
     )
     differs = [f"{name} is {stored[name]} there and {value} here" for name, value in wanted.items()
-               if stored.get(name, value) != value]  # fmt: skip
+               if name != "threads" and stored.get(name, value) != value]  # fmt: skip
     if differs:
         sys.exit(f"{run} is of other settings: {'; '.join(differs)}. Move it away, or give another place for runs.")
 
