@@ -131,7 +131,8 @@ def test_without_pip_it_says_so(tmp_path, monkeypatch):
 def test_what_was_altered_in_the_cache_is_fetched_again(pip, cache):
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     path = finish(registry_package("thing", "1.0", sha256))
-    path.with_name(".DS_Store").write_bytes(b"a file manager's")
+    path.with_name("Thumbs.db").write_bytes(b"a file manager's")
+    assert finish(registry_package("thing", "1.0", sha256)) == path
     path.write_bytes(b"not what it was")
     assert finish(registry_package("thing", "1.0", sha256)).read_bytes() == CONTENT
     path.write_bytes(b"not what it was")

@@ -61,7 +61,7 @@ def comes(true: Callable[[], bool]) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libgomp's waiting is Linux's")
 @pytest.mark.usefixtures("two_threads")
-def test_while_others_want_the_processors_there_is_a_team_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_others_want_the_processors_there_is_a_team_more() -> None:
     rate, taken = 0, 0
 
     def interruptions() -> int:
@@ -69,11 +69,9 @@ def test_while_others_want_the_processors_there_is_a_team_more(monkeypatch: pyte
         taken += rate
         return taken
 
-    monkeypatch.setattr(processor, "interruptions", interruptions)
-    monkeypatch.setattr(processor, "_LOOK_EVERY", 0.02)
     torch.ones(1 << 18).add_(1)  # this thread's own team
     before, stop = teams(), threading.Event()
-    watcher = threading.Thread(target=watch, args=(stop,))
+    watcher = threading.Thread(target=watch, args=(stop, interruptions, 0.02))
     watcher.start()
     try:
         time.sleep(0.2)

@@ -266,6 +266,15 @@ def test_the_end_of_a_rate_that_never_changes_is_refused(tmp_path, method, choic
         run(tmp_path, method, **choice)
 
 
+def test_it_is_refused_on_resume_where_it_is_named_and_old_runs_go_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("limner.operations.train._refuse_idle", lambda chosen, named: None)
+        run(tmp_path / "a", steps=2, generator={"final": 0.5})
+    list(limner.train(resume=tmp_path / "a", steps=3))
+    with pytest.raises(UsageError, match="belongs to a rate that changes"):
+        list(limner.train(resume=tmp_path / "a", steps=4, generator={"final": 0.25}))
+
+
 def test_a_constant_rate_may_be_asked_of_a_method_whose_own_falls(tmp_path):
     steady = {"schedule": "constant", "beta2_final": None}
     run(tmp_path / "a", "r3gan", generator=steady, steps=1)

@@ -204,9 +204,10 @@ def registry_package(package: str, version: str, sha256: str) -> Generator[Event
             folder = yield from cached(name, build, shelf="packages", anew=anew)
         except Unreachable as error:
             raise out_of_reach(f"{package} {version}", error.message) from None
-        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        if len(there) == 1 and hashlib.sha256(there[0].read_bytes()).hexdigest() == sha256:
-            return there[0]
+        # File managers leave files of their own.
+        for path in folder.iterdir():
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return path
         if anew:
             raise DataError(f"{folder} does not hold {package} {version}", "see that nothing else writes there")
         yield Warned(f"{folder} is not what was fetched; it is fetched again")

@@ -132,7 +132,7 @@ def _choose(collection: Collection, given: str, choices: Choices) -> tuple[list[
     if _has_parts(paths):
         known = {name for names in _PARTS.values() for name in names}
         others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in known]
-        beside = f"{len(others):,} image{'s' * (len(others) > 1)} ({others[0]} …)" if others else ""
+        beside = f"{len(others):,} image{'s' * (len(others) > 1)} ({shown(others[0])} …)" if others else ""
         paths = _without_shared_folder(_part(paths, choices.split))
     elif choices.split == "test":
         paths = []

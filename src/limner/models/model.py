@@ -95,7 +95,7 @@ class Model:
             raise UsageError(
                 f"noise for {count:,} samples takes {count * method.latent * 4 / 1e9:,.0f} GB: this sampler reads "
                 f"{method.latent:,} numbers for each",
-                f"ask for {method.at_once} at a time, each time with another --seed",
+                f"ask for fewer, {method.at_once} or so",
             )
         return normal(seed, count, method.latent, "sample") * truncation
 

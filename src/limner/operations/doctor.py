@@ -656,7 +656,7 @@ def _compared(
 ) -> Signals:
     import torch
 
-    from limner.core.random import generator, permutation
+    from limner.core.random import permutation
     from limner.metrics.diversity import diversity_ratio, thumbnails
     from limner.metrics.neighbours import nearest as neighbours
     from limner.metrics.prdc import prdc
@@ -666,8 +666,7 @@ def _compared(
     for_heavy_work()
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
-    z = torch.randn(request.samples, looks[0].latent, generator=generator(request.seed, "doctor", "fake"))
-    fake = _like_the_data(request, run, looks[0], z)
+    fake = _like_the_data(request, run, looks[0])
     real, small = data.take(order[: 2 * count])["x"], thumbnails(fake)
     training = torch.cat([thumbnails(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
     half, other = training[:count], training[count : 2 * count]
@@ -676,7 +675,7 @@ def _compared(
     which = neighbours(small, training)[1][:, 0]
     before = None
     if len(looks) > 1:
-        before = prdc(half, thumbnails(_like_the_data(request, run, looks[-1], z))[:count]).coverage.value
+        before = prdc(half, thumbnails(_like_the_data(request, run, looks[-1]))[:count]).coverage.value
     signals = replace(
         signals,
         diversity=diversity_ratio(fake[:count], real[:count]),
@@ -706,14 +705,14 @@ def _compared(
     return replace(signals, memory=_memory(told, request.seed))
 
 
-def _like_the_data(request: Doctor, run: _Run, method: Generate, z: Tensor) -> Tensor:
+def _like_the_data(request: Doctor, run: _Run, method: Generate) -> Tensor:
     """Samples as a run's data are: measured where these were measured beforehand, and within [-1, 1] as in a file."""
     import torch
 
     from limner.core.random import generator
     from limner.nn.measure import measurement
 
-    made = method.draw(z)
+    made = method.drawn(request.samples, generator(request.seed, "doctor", "fake"))
     if not run.settings["measured"]:
         return made
     form = measurement(run.settings["measure"], method.signal)

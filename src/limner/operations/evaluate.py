@@ -10,12 +10,12 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, field_validator
 
 from limner.core import __version__
-from limner.core.errors import UsageError
+from limner.core.errors import DataError, UsageError
 from limner.core.events import Event, Finished, Note, Progress, Saved, Table
 from limner.core.files import refuse_existing, write
 from limner.core.settings import Settings
@@ -184,13 +184,13 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
             f"{', '.join(request.metrics)} compare restored pictures with their originals",
             f"limner evaluate RESTORED ORIGINALS --metrics {','.join(request.metrics)}",
         )
-    began = time.perf_counter()
+    began, device = time.perf_counter(), pick_device(request.device)
     out = request.out or Path("evaluation")
     refuse_existing(out, request.force)
     eye = None
     if "perceptual" in request.metrics:
         yield from efficientnet.fetch()
-        eye = efficientnet.load().to(pick_device(request.device))
+        eye = efficientnet.load().to(device)
     found = yield from p.pairs(*request.what, request.metrics, request.border, eye)
     figures = p.means(found)
     few = {name: sum(name in pair.figures for pair in found) for name in figures}
@@ -203,7 +203,7 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
         "title": f"{Path(request.what[0]).resolve().name} beside {Path(request.what[1]).resolve().name}",
         "figures": figures, "notes": notes, "border": request.border,
         "features": {"name": eye.name, "sha256": eye.weights_sha256} if eye else None,
-        "machine": machine(pick_device(request.device)), "command": _command(request),
+        "machine": machine(device), "command": _command(request),
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
     yield Table(
@@ -310,8 +310,10 @@ class _Evaluation:
     def run(self) -> Iterator[Event]:
         """Measure, look, write."""
         from limner.training.processor import for_heavy_work
+        from limner.training.world import pick_device
 
         for_heavy_work()
+        pick_device(self.request.device)
         if not self.data.signal.rank and (vain := {"features", "weights"} & self.request.model_fields_set):
             raise UsageError(
                 "points are measured as they are, and no network looks at them", f"leave out --{min(vain)}"
@@ -556,6 +558,8 @@ class _Evaluation:
         count = min(request.samples or 10_000, self.subject.most or 1 << 40, len(self.data))
         # Without a held-out part two halves are compared; what is drawn from the same half is no other.
         few = count if self.held_out is not None else min(count, len(self.data) // 2)
+        if not few:
+            raise DataError(f"{manifest.name} holds a single point, and its halves cannot be compared", "give more")
         real = torch.cat(list(real_pictures(self.data, count)))
         base = real if self.held_out is not None else torch.cat(list(real_pictures(self.data, few, skip=few)))
         others = torch.cat(list(real_pictures(self.held_out or self.data, few)))
@@ -617,6 +621,7 @@ class _Evaluation:
     def _record(
         self, rows: list[dict[str, Any]], eye: Features | None, count: int, reference: int, held: int
     ) -> dict[str, Any]:
+        from limner.metrics.figures import BATCH
         from limner.training.cost import peak
         from limner.training.loop import machine
         from limner.training.world import pick_device
@@ -634,7 +639,8 @@ class _Evaluation:
         speed = None
         if subject.model is not None and self.seen.seconds:
             speed = {
-                "images_per_second": self.seen.sampled / self.seen.seconds, "batch": 256,
+                "images_per_second": self.seen.sampled / self.seen.seconds,
+                "batch": min(BATCH, cast("Generate", subject.model.method).at_once),
                 "peak_memory_mb": peak(subject.model.method.device) / 1e6 or None,
             }  # fmt: skip
         return {

@@ -86,6 +86,7 @@ def _packed(request: Prepare) -> "Generator[Event, None, tuple[Dataset, Path]]":
 
 def _leftovers(out: Path) -> Iterator[Event]:
     """Name what an earlier preparation left when it was killed. It is not ours to delete outside the cache."""
+    out = out.resolve()
     if out.parent.is_dir():
         for path in sorted(out.parent.glob(f".{out.name}.partial-*")):
             yield Note(f"{path} was left by a preparation that was killed; it may be deleted")

@@ -124,8 +124,7 @@ def train(
     elif method is None:
         raise UsageError("train needs a method", nearest("", catalog.names()))
     chosen = catalog.head(method).Config.read(config)
-    if request.resume is None:
-        _refuse_idle(chosen)
+    _refuse_idle(chosen, None if request.resume is None else named)
     if chosen.batch % (request.accumulate * int(os.environ.get("WORLD_SIZE", "1"))):
         raise UsageError(
             f"a batch of {chosen.batch} cannot be shared by {os.environ.get('WORLD_SIZE', '1')} processes in "
@@ -265,14 +264,19 @@ def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str
         yield Warned(f"the results will differ in their last digits from those of one go ({', '.join(other)})")
 
 
-def _refuse_idle(chosen: TrainingConfig) -> None:
-    """raises UsageError   if the end of a schedule is chosen for a rate that never changes"""
+def _refuse_idle(chosen: TrainingConfig, named: Collection[str] | None) -> None:
+    """See that no end of a schedule is chosen for a rate that never changes.
+
+    named   the settings that are asked for now, by dotted name; None for all
+    raises  UsageError   if one is
+    """
     for player, adam in chosen:
         if not isinstance(adam, Adam) or adam.schedule != "constant":
             continue
         usual = type(chosen).model_fields[player].default
         for name in ("final", "until", "beta2_final"):
-            if getattr(adam, name) not in (None, getattr(usual, name)):
+            asked = named is None or f"{player}.{name}" in named
+            if asked and getattr(adam, name) not in (None, getattr(usual, name)):
                 flag, schedule = (f"--{player}.{word}".replace("_", "-") for word in (name, "schedule"))
                 raise UsageError(
                     f"{flag} belongs to a rate that changes, and {schedule} is constant",
@@ -660,9 +664,8 @@ def _prepared(
             return path
 
         def watch(step: int) -> dict[str, float]:
-            luck, some_at_once = generator(request.seed, "watch", step), some["x"].split(made.at_once)
             with average.applied(made):
-                drawn = torch.cat([made.draw(torch.randn(len(x), made.latent, generator=luck)) for x in some_at_once])
+                drawn = made.drawn(len(some["x"]), generator(request.seed, "watch", step))
             # Pictures that were measured before are as varied as measured samples, not as clean ones.
             made.luck = Luck(request.seed, "watch", "measure", step)
             shown = seen.fake(drawn) if seen else drawn

@@ -1,6 +1,6 @@
 """Pairs: restored pictures beside the originals of the same names, one by one."""
 
-from bisect import insort
+from bisect import bisect_right
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -85,9 +85,11 @@ def pairs(
         figures = _figures(torch.from_numpy(a[None].copy()), torch.from_numpy(b[None].copy()), metrics, border, eye)
         if not figures:
             raise UsageError(f"{path} is too small for {', '.join(metrics)}", "psnr takes pictures of any size")
-        insort(found, Pair(name, figures, _middle(a), _middle(b)), key=lambda pair: badness(pair.figures))
+        place = bisect_right(found, badness(figures), key=lambda pair: badness(pair.figures))
+        # Only the worst are shown, so only they stay in memory.
+        shown = (_middle(a), _middle(b)) if place < _WORST else ()
+        found.insert(place, Pair(name, figures, *shown))
         if len(found) > _WORST:
-            # Only the worst are shown, so only they stay in memory.
             found[_WORST] = Pair(found[_WORST].name, found[_WORST].figures)
         yield from meter.tick()
     return found

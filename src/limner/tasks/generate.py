@@ -105,6 +105,17 @@ class Generate(Method):
             parts.append(made.float().clamp(-1, 1).cpu())
         return torch.cat(parts)
 
+    def drawn(self, count: int, luck: torch.Generator) -> Tensor:
+        """So many samples as `draw` makes them, of a stream's noise, which is made in parts where it is large.
+
+        returns (count, C, *size)
+        """
+        label, at_once, parts = self.in_turn(count), self.at_once, []
+        for start in range(0, count, at_once):
+            z = torch.randn(min(at_once, count - start), self.latent, generator=luck)
+            parts.append(self.draw(z, None if label is None else label[start : start + len(z)]))
+        return torch.cat(parts)
+
     @torch.inference_mode()
     def verdict(self, x: Tensor, batch: int = 250) -> Tensor | None:
         """What `judge` says of samples with the method in evaluation mode, in batches so that memory stays bounded.

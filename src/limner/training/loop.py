@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ class Loop:
         """
         header = found.header
         self.step, self.seen, self.seconds = header["step"], header["seen"], header["seconds"]
-        self.best = float("inf") if header["best"] is None else header["best"]
+        best = header["best"]
+        self.best = best if best is not None and isfinite(best) else float("inf")
         self.peak = header.get("peak", 0)
         self.guard = Guard(**header["guard"])
         if anew:

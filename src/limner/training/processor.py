@@ -3,7 +3,7 @@
 import ctypes
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -22,30 +22,36 @@ def for_heavy_work() -> None:
 
     Threads that wait for each other spin a moment before they sleep (GOMP_SPINCOUNT, which the command sets): to fall
     asleep and to wake takes as long as a small layer does. Beside another process that wants the same processors they
-    would spin away the turns of those that they wait for, so then they sleep at once.
+    would spin away the turns of those that they wait for, so then they sleep at once. (With fewer threads than
+    processors they go on spinning; others find a free one.)
     """
     keep_pages()
     if sys.platform == "linux":
-        threading.Thread(target=watch, args=(threading.Event(),), name="limner-watch", daemon=True).start()
+        threading.Thread(
+            target=watch, args=(threading.Event(), interruptions), name="limner-watch", daemon=True
+        ).start()
 
 
-def watch(stop: threading.Event) -> None:
+def watch(stop: threading.Event, look: Callable[[], int], every: float = _LOOK_EVERY) -> None:
     """Until it is told to stop, make threads that wait sleep at once for as long as others want the processors.
+
+    look    says how often the system took a processor away so far
+    every   s between looks
 
     While a process has more OpenMP threads than processors, libgomp lets them wait without spinning where
     OMP_WAIT_POLICY is PASSIVE, and with hardly any otherwise (its manual, GOMP_SPINCOUNT). So a thread that does
     nothing holds a team.
     """
-    sleeper, done, before = None, threading.Event(), interruptions()
+    sleeper, done, before = None, threading.Event(), look()
 
     def hold() -> None:
         torch.ones(1 << 18).add_(1)  # large enough to be shared out
         done.wait()
 
-    while not stop.wait(_LOOK_EVERY):
-        now = interruptions()
-        shared, before = now - before > _SHARED * _LOOK_EVERY, now
-        if shared and sleeper is None and torch.get_num_threads() > 1:
+    while not stop.wait(every):
+        now = look()
+        shared, before = now - before > _SHARED * every, now
+        if shared and sleeper is None:
             done.clear()
             sleeper = threading.Thread(target=hold, name="limner-team", daemon=True)
             sleeper.start()
