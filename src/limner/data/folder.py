@@ -24,6 +24,7 @@ from limner.data.pack import FILES, SAMPLES, seal
 
 Split = Literal["train", "test"]
 _PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
+_PART_NAMES = {name for names in _PARTS.values() for name in names}
 _LISTED = ".jpg .png .webp .bmp .tif .gif"
 _EVERY = 0.25
 """Seconds between two events of progress."""
@@ -130,8 +131,7 @@ def _choose(collection: Collection, given: str, choices: Choices) -> tuple[list[
     paths = _without_shared_folder([(member, PurePosixPath(member.name).parts) for member in wanted])
     beside = ""
     if _has_parts(paths):
-        known = {name for names in _PARTS.values() for name in names}
-        others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in known]
+        others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in _PART_NAMES]
         beside = f"{len(others):,} image{'s' * (len(others) > 1)} ({shown(others[0])} …)" if others else ""
         paths = _without_shared_folder(_part(paths, choices.split))
     elif choices.split == "test":
@@ -166,8 +166,7 @@ def _part(paths: _Paths, split: Split) -> _Paths:
 def _has_parts(paths: _Paths) -> bool:
     """Whether the pictures lie in parts: in nothing else, or in both parts, with some beside them."""
     tops = {parts[0].lower() if len(parts) > 1 else "" for _, parts in paths}
-    known = {name for names in _PARTS.values() for name in names}
-    return bool(tops) and (tops <= known or all(tops & set(names) for names in _PARTS.values()))
+    return bool(tops) and (tops <= _PART_NAMES or all(tops & set(names) for names in _PARTS.values()))
 
 
 def _is_hidden(name: str) -> bool:

@@ -766,7 +766,7 @@ def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset |
         assert unseen is not None
         if method.conditional and method.reads not in unseen.take(np.arange(1)):
             raise UsageError(
-                "--augment ada needs unseen pictures of the classes that are learned, and the test part has others",
+                "--augment ada needs unseen pictures of the learned classes, and the test part has none or others",
                 "call the folders of its classes as those of the train part",
             )
         wraps.append(Adaptive(method, dataset, unseen, world, request.seed))

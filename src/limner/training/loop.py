@@ -350,14 +350,11 @@ def _crossed(old: float, new: float, every: float) -> bool:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Where the work was done, by this device: for logs, cards and reports."""
+    cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cores": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else "Apple GPU"
-        if device.type == "mps"
-        else None,
+        "gpu": "Apple GPU" if device.type == "mps" else cuda,
     }
