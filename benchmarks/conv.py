@@ -1,4 +1,4 @@
-"""How long PyTorch's own convolutions and ours take for the MNIST DCGAN: each layer, then a whole step.
+"""How long PyTorch's own convolutions and ours take: layers of the MNIST DCGAN and of tiny networks, then a DCGAN's step.
 
     python benchmarks/conv.py [--threads 2] [--rounds 9] [--precision bf16]
 
@@ -113,6 +113,11 @@ def main() -> None:
         "G convT 64→1, stride 2, 14 px": gradients(ConvTranspose2d(64, 1, 5, 2, "same", bias=False), 128, 64, 14, 14),
         "D conv 1→64, stride 2, 28 px": gradients(Conv2d(1, 64, 5, 2, "same"), 128, 1, 28, 28),
         "D conv 64→128, stride 2, 14 px": gradients(Conv2d(64, 128, 5, 2, "same"), 128, 64, 14, 14),
+        "convT 16→8, 3×3, stride 2, 14 px": gradients(
+            ConvTranspose2d(16, 8, 3, 2, 1, output_padding=1, bias=False), 128, 16, 14, 14
+        ),
+        "conv 8→3, 3×3, 28 px": gradients(Conv2d(8, 3, 3, 1, 1), 128, 8, 28, 28),
+        "conv 3→8, 3×3, stride 2, 28 px": gradients(Conv2d(3, 8, 3, 2, 1), 128, 3, 28, 28),
         "dropout .3, 64 × 14 × 14": gradients(Dropout(0.3), 128, 64, 14, 14),
         "the whole step": step,
     }

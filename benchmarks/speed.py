@@ -400,6 +400,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.setup:
         return setup()
+    given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "speed.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for name in given.only or SECTIONS:

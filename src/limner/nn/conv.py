@@ -16,7 +16,7 @@ So a convolution is three small matrices: U on the big side, V on the kernel, S 
 and V, multiplies channels one frequency at a time, and returns with Sᵀ; its transpose goes in by S and out by Uᵀ.
 Autograd differentiates all of it to any order. In bfloat16 a result is off by about twice what PyTorch's own is.
 Larger maps with short kernels go by tiles (see tiles.py), and in bfloat16 those of one channel by whole rows (rows.py).
-A count of multiplications picks the form.
+A count of multiplications picks the form. What is left to PyTorch's own convolution comes to it in channels_last.
 """
 
 from __future__ import annotations
@@ -409,6 +409,7 @@ class Conv2d(nn.Conv2d):
         g = Geometry(_two(size), _two(small), _two(self.kernel_size), _two(self.stride), (top, left))
         if form := _form(self, x, g, _DOWN):
             return _in_parts(form, x, self.weight, self.bias, g)
+        x = _ordered(x)
         if not self.same:
             return super().forward(x)
         if self.padding_mode == "zeros" and (top, left) == (bottom, right):
@@ -456,6 +457,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         g = Geometry(_two(big), _two(size), _two(self.kernel_size), _two(self.stride), _two(cut))
         if form := _form(self, x, g, _UP):
             return _in_parts(form, x, self.weight, self.bias, g)
+        x = _ordered(x)
         if not self.same:
             return super().forward(x)
         # A kernel shorter than its stride leaves the last positions to the bias alone.
@@ -465,6 +467,13 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}{', padding=same' if self.same else ''}"  # type: ignore[no-untyped-call]
+
+
+def _ordered(x: Tensor) -> Tensor:
+    """x in channels_last on a CPU, where PyTorch's own convolutions are quicker in that order, and quick forms have it.
+    """
+    # Turned by hand, as vmap knows no orders of memory.
+    return x if quick(x) is None or x.dim() != 4 else x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _two(sizes: Sequence[int]) -> Pair:
