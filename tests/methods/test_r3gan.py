@@ -122,8 +122,10 @@ def test_where_rates_are_constant_average_and_augmentation_are_whole_from_the_st
 
 def test_the_paper_s_preset_is_the_authors_for_cifar():
     paper = Config(variant="paper").settle(Signal(channels=3, size=(32, 32)))
-    found = (paper.width, paper.fold, paper.blocks, paper.group, paper.batch, paper.average, paper.augment_p)
-    assert found == (768, False, 2, 16, 512, 5000, 0.55)
+    found = (paper.width, paper.fold, paper.blocks, paper.group, paper.batch, paper.augment_p)
+    assert found == (768, False, 2, 16, 512, 0.55)
+    # Of a step's two batches of real pictures their code counts one: 5M and 20M pictures are 10M and 40M reads.
+    assert (paper.average, paper.epochs * 50_000 * paper.discriminator.until) == (10_000, 40e6)
     assert (paper.gamma, paper.gamma * paper.gamma_final, paper.latent) == (0.05, pytest.approx(0.005), 64)
     assert Config(variant="paper").settle(Signal(channels=2)).augment_p == 0
 
@@ -193,14 +195,35 @@ def test_all_schedules_are_one_cosine(progress, left):
     assert group["betas"] == pytest.approx((0.0, 0.99 - 0.09 * left))
 
 
+def test_tiny_networks_keep_batch_norm_and_each_side_its_own_statistics():
+    """Slopes by the chain rule written out: ∂ Σ scores / ∂ x, from the Jacobian of all scores."""
+    method = build("r3gan", {"network": "tiny_half", "latent": 6, "gamma": 3.0}, Signal(channels=3, size=(8, 8)))
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in method.discriminator)
+    seen = []
+    method.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    real = torch.rand(12, 3, 8, 8) * 2 - 1
+    method.moment = Moment()
+    first, _ = method.step({"x": real})
+    x, made = seen[:2]
+    torch.testing.assert_close(x, real[:6])
+    with torch.no_grad():
+        gap = method.discriminator(x) - method.discriminator(made)
+    slopes = [
+        torch.autograd.functional.jacobian(method.discriminator, side).sum(0).square().sum((1, 2, 3))
+        for side in (x, made)
+    ]
+    torch.testing.assert_close(first.loss, softplus(-gap) + 3.0 / 2 * sum(slopes))
+
+
 def test_points_get_the_networks_for_points_and_pictures_residual_blocks():
     assert build("r3gan", {}, Signal(channels=2)).config.network == "mixture"
     assert build("r3gan", SMALL, Signal(channels=1, size=(8, 8))).config.network == "residual"
 
 
 def test_the_paper_variant_is_the_cifar_preset_and_a_person_s_choices_win():
-    """Table of the authors' CIFAR-10 preset: batch 512, half-life of 5 million images, γ .05 to .005, no fold."""
+    """Table of the authors' CIFAR-10 preset: batch 512, half-life of 5 million images in each of two batches, γ .05 to .005,
+    no fold."""
     chosen = Config(variant="paper").settle(Signal(channels=3, size=(32, 32)))
-    assert (chosen.width, chosen.fold, chosen.batch, chosen.average) == (768, False, 512, 5000)
+    assert (chosen.width, chosen.fold, chosen.batch, chosen.average) == (768, False, 512, 10_000)
     assert (chosen.gamma, chosen.gamma * chosen.gamma_final) == pytest.approx((0.05, 0.005))
     assert Config(variant="paper", batch=64).settle(Signal(channels=3, size=(32, 32))).batch == 64

@@ -2,7 +2,8 @@
 
 The first diffusion model that painted as well as GANs. Noise comes in a thousand times, from almost none to nothing
 else; at a random time the network sees the picture and tells the noise. Its sampler draws a little noise back in at
-each step (ancestral) or none (ddim), which needs far fewer steps.
+each step (ancestral) or none (ddim), which needs far fewer steps. The networks, and the average of their weights, are
+those of limner's `edm`, in --variant paper too: DDPM++, not the paper's own U-Net.
 
 Source: Ho, Jain & Abbeel 2020, arXiv:2006.11239 (cosine times: arXiv:2102.09672; ddim: arXiv:2010.02502)
 Task: generate

@@ -2,7 +2,7 @@
 
 One discriminator that is far ahead teaches little, and one that is fooled teaches wrongly. Several that began
 differently are seldom fooled in the same way. Each learns as a GAN's would; the generator's loss is their mean, or that
-of the discriminator which fools least.
+of the discriminator which fools least. All see the same samples; in the authors' code each sees a part of the batch.
 
 Source: Durugkar et al. 2017, arXiv:1611.01673 (GMAN-0 is the mean, GMAN-max the sternest)
 Task: generate

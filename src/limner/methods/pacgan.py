@@ -2,7 +2,8 @@
 
 A generator that makes one mode well passes where samples are judged one by one. Here m samples are joined, all real or
 all fake, and get one verdict: m fakes of the same kind are no likely draw from the data. Both players move at once,
-from one pass, as in the authors' code for points; where batch norm mixes the packs, the generator moves second.
+from one pass, as in the authors' code for points; where batch norm mixes the packs, the generator moves second. The
+generator's batch norm sees all fakes of a step at once, where the authors' sees each position of the packs by itself.
 
 Source: Lin et al. 2018, arXiv:1712.04086
 Task: generate

@@ -2,7 +2,8 @@
 
 A plain generator runs after whatever the discriminator overlooks at the moment, so that the two can chase each other
 round the modes of the data. Here the generator's loss is that of a discriminator which has moved K times more, and the
-gradient goes through those K moves. Then they are forgotten: the discriminator itself moves once, as ever.
+gradient goes through those K moves. Then they are forgotten: the discriminator itself moves once, as ever. The loss is a plain
+generator's, of the fakes alone; in the authors' code for points it is the whole of the discriminator's, turned round.
 
 Source: Metz et al. 2017, arXiv:1611.02163
 Task: generate

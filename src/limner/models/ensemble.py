@@ -22,6 +22,9 @@ _PERCENTILE = 0.8
 class Rejection(Settings):
     """When a member's discriminator turns down a sample.
 
+    The largest log-odds and γ stay as the burn-in found them, where the paper raises the former as larger ones come: so
+    a sample depends on its noise alone.
+
     Source: Azadi et al. 2019, arXiv:1810.06758 (DRS); Turner et al. 2019, arXiv:1811.11357 (calibration)
     """
 

@@ -67,7 +67,7 @@ def measurement(text: str, signal: Signal) -> Measurement:
 
 
 def block_pixels(x: Tensor, u: Tensor, p: float) -> Tensor:
-    """Each value is black with probability p.
+    """Each value is black with probability p; the others stay as they are (the authors' code divides them by 1 - p).
 
     x        (N, C, H, W)
     u        (N, C · H · W)  uniform in [0, 1)
@@ -118,7 +118,8 @@ def pad_rotate_project(x: Tensor, u: Tensor) -> Tensor:
     """Turned by a random angle and projected onto a line, as a scanner's detector sees a slice.
 
     Black is put around the picture so that no corner is lost; the mean brightness along each column of the turned
-    picture is brought to the picture's width, and repeated down the rows.
+    picture is brought to the picture's width, and repeated down the rows. (The authors' figures on digits are of two
+    angles a picture, told to a dense discriminator.)
 
     x        (N, C, H, W)
     u        (N, 1)         uniform in [0, 1): the angle, over the full circle

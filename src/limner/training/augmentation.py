@@ -70,7 +70,7 @@ class Adaptive(Augmentation):
     """
 
     target = 0.5  # r_v is 0 without over-fitting and 1 where unseen pictures score no better than fakes.
-    speed = 100_000  # Pictures in which p can go from 0 to 1; the authors' code takes 100 kimg where runs are short.
+    speed = 100_000  # Pictures in which p can go from 0 to 1; the authors take 500 kimg, and 100 where they fine-tune.
     most = 0.8  # The paper: below it augmentations do not leak into what is made.
     every = 16  # Steps between looks, each of three times `looks` pictures without gradients.
     looks = 256

@@ -45,9 +45,13 @@ class Measured(Wrap):
         return self.fake(output) if generator.training else output
 
     def fake(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) samples, measured with numbers from the method's stream."""
+        """(N, C, H, W) samples, measured with numbers from the method's stream.
+
+        Where the data came measured they came as pictures, whose values end at black and white.
+        """
         u = self.method.luck.uniform(len(x), self.measurement.draws).to(x.device)
-        return self.measurement.apply(x, u)
+        seen = self.measurement.apply(x, u)
+        return seen if self.real else seen.clamp(-1, 1)
 
     def batch(self, batch: Batch, indices: np.ndarray) -> Batch:
         if not self.real:
