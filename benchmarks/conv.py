@@ -1,4 +1,4 @@
-"""How long PyTorch's own convolutions and ours take: layers of the MNIST DCGAN and of tiny networks, then a DCGAN's step.
+"""How long PyTorch's own convolutions and ours take: layers of the MNIST DCGAN and of tiny networks, then a whole step.
 
     python benchmarks/conv.py [--threads 2] [--rounds 9] [--precision bf16]
 

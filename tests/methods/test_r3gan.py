@@ -221,8 +221,8 @@ def test_points_get_the_networks_for_points_and_pictures_residual_blocks():
 
 
 def test_the_paper_variant_is_the_cifar_preset_and_a_person_s_choices_win():
-    """Table of the authors' CIFAR-10 preset: batch 512, half-life of 5 million images in each of two batches, γ .05 to .005,
-    no fold."""
+    """Table of the authors' CIFAR-10 preset: batch 512, half-life of 5 million images in each of two batches, γ .05 to
+    .005, no fold."""
     chosen = Config(variant="paper").settle(Signal(channels=3, size=(32, 32)))
     assert (chosen.width, chosen.fold, chosen.batch, chosen.average) == (768, False, 512, 10_000)
     assert (chosen.gamma, chosen.gamma * chosen.gamma_final) == pytest.approx((0.05, 0.005))

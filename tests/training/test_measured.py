@@ -54,6 +54,16 @@ def test_a_real_picture_is_measured_once_and_for_all():
     assert already.batch({"x": x}, order)["x"] is x
 
 
+def test_fakes_beside_pictures_that_came_measured_end_at_black_and_white():
+    """Noise on data that came as pictures was cut there; where limner measures both sides, neither is cut."""
+    z = torch.randn(40, 5)
+    for real, cut in ((True, False), (False, True)):
+        made = method()
+        Measured(made, "conv-noise:1,0.5", real, 1)
+        made.luck = Luck(3)
+        assert (made.train().generate(z).abs().max() <= 1) == cut
+
+
 def test_the_generator_learns_through_the_measurement():
     """No weight that makes a blocked value alone gets a gradient from it: with all blocked, none gets any."""
     made = method()

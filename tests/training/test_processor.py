@@ -1,5 +1,6 @@
 """What is set for the processor while a run lasts."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -95,3 +96,20 @@ def test_a_process_is_set_up_once() -> None:
     processor.for_heavy_work()
     watching = [thread for thread in threading.enumerate() if thread.name == "limner-watch"]
     assert len(watching) == (sys.platform == "linux")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing watches elsewhere")
+@pytest.mark.parametrize("moment", ["0.001", "0.003", "0.005"])
+def test_a_process_ends_cleanly_while_its_threads_are_watched(moment: str) -> None:
+    """Where others seem to want the processors at each look, looks come all the time, and the process ends in one."""
+    code = f"""
+import itertools, time
+import torch
+from limner.training import processor
+processor.interruptions = itertools.count(0, 10**6).__next__
+processor.watch.__defaults__ = (0.0005,)
+processor.for_heavy_work()
+time.sleep({moment})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -34,8 +34,8 @@ from limner.tasks.generate import Captioned
 
 
 class Config(TrainingConfig):
-    """The choices of a GAN-CLS; defaults are the paper's, but for the width, a constant rate (the authors halve it every
-    100 epochs) and --interpolated (their code counts captions in between half as much)."""
+    """The choices of a GAN-CLS; defaults are the paper's, but for the width, a constant rate (the authors halve it
+    every 100 epochs) and --interpolated (their code counts captions in between half as much)."""
 
     epochs: float = Field(default=600, gt=0)
     """Passes over the data. --steps overrides it."""

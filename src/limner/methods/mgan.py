@@ -2,8 +2,8 @@
 
 A discriminator judges the samples of all of them. A classifier, on the discriminator's own features, says which of the
 generators made a fake, and each generator wants to be recognised: so each settles on modes of its own, and together
-they cover more of the data than one would. A generator's own layer is linear, from noise to noise; the authors' makes the
-first map, with a batch norm of its own, and their code counts the classifier fully in the discriminator's turn.
+they cover more of the data than one would. A generator's own layer is linear, from noise to noise; the authors' makes
+the first map, with a batch norm of its own, and their code counts the classifier fully in the discriminator's turn.
 
 Source: Hoang et al. 2017, arXiv:1708.02556
 Task: generate

@@ -470,8 +470,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 
 def _ordered(x: Tensor) -> Tensor:
-    """x in channels_last on a CPU, where PyTorch's own convolutions are quicker in that order, and quick forms have it.
-    """
+    """x in channels_last on a CPU: PyTorch's own convolutions are quicker in that order, and quick forms have it."""
     # Turned by hand, as vmap knows no orders of memory.
     return x if quick(x) is None or x.dim() != 4 else x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 

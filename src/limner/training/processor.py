@@ -1,5 +1,6 @@
 """How the processor and the C library are set while there is heavy work, on a CPU."""
 
+import atexit
 import ctypes
 import sys
 import threading
@@ -27,9 +28,15 @@ def for_heavy_work() -> None:
     """
     keep_pages()
     if sys.platform == "linux":
-        threading.Thread(
-            target=watch, args=(threading.Event(), interruptions), name="limner-watch", daemon=True
-        ).start()
+        stop = threading.Event()
+        watcher = threading.Thread(target=watch, args=(stop, interruptions), name="limner-watch", daemon=True)
+        watcher.start()
+
+        @atexit.register
+        def end() -> None:
+            # A thread that is in torch while Python ends takes the process down.
+            stop.set()
+            watcher.join()
 
 
 def watch(stop: threading.Event, look: Callable[[], int], every: float = _LOOK_EVERY) -> None:
@@ -60,6 +67,8 @@ def watch(stop: threading.Event, look: Callable[[], int], every: float = _LOOK_E
             sleeper.join()
             sleeper = None
     done.set()
+    if sleeper is not None:
+        sleeper.join()
 
 
 def interruptions() -> int:
