@@ -6,7 +6,8 @@ picture before and after the step judges it. So it keeps the variety of diffusio
 
 The networks are limner's U-Net, told of its own noise by a style, and a residual discriminator, at a size for
 processors. The authors' discriminator has more: their filter where it halves, second convolutions that begin at 0, and
-a channel that tells how much the pictures of a batch differ, which speaks against collapse.
+a channel that tells how much the pictures of a batch differ, which speaks against collapse. Their style has five layers
+to these three, and all of it and of the discriminator begins by their rule for the U-Net, here as PyTorch's layers do.
 
 Source: Xiao, Kreis & Vahdat 2022, arXiv:2112.07804
 Task: generate
