@@ -9,7 +9,7 @@ import torch
 from limner import features
 from limner.data.cache import finish
 from limner.data.sources import open_data
-from limner.features.stacked import Stacked, framed
+from limner.features.stacked import Stacked
 
 
 def test_it_reads_each_channel() -> None:
@@ -35,10 +35,3 @@ def test_it_reads_real_stacks() -> None:
     found = features.load("stacked").classify(batch["x"]).argmax(1)
     share = (found == batch["label"]).double().mean().item()
     assert share == pytest.approx(0.957**3, abs=4 * math.sqrt(0.876 * 0.124 / 200))
-
-
-def test_small_digits_get_the_frame_that_mnist_s_have() -> None:
-    x = torch.ones(2, 1, 8, 8)
-    assert framed(x).shape == (2, 1, 28, 28)
-    assert (framed(x)[:, :, 4:24, 4:24] == 1).all() and framed(x).sum() == 2 * (400 - 384)
-    assert framed(torch.ones(1, 1, 28, 28)).sum() == 784

@@ -36,7 +36,7 @@ def test_batches_of_any_size_give_the_same_cloud(data, eye):
 
 
 def test_a_cloud_beside_itself(data, eye):
-    a = cloud(eye, torch.cat(list(real_pictures(data, 200))), 64)
+    a = cloud(eye, torch.cat(list(real_pictures(data, 600))), 64)
     found = {figure.kind: figure for figure in figures(a, a, named=True)}
     assert found["fd"].value == pytest.approx(0, abs=1e-6) and found["fd"].name == "FD-tiny"
     assert found["coverage"].value == found["precision"].value == 1
@@ -64,6 +64,27 @@ def test_too_few_samples_leave_figures_out(data, eye):
     assert [figure.kind for figure in figures(a, a)] == ["fd", "vendi"]
 
 
+def test_an_inception_score_needs_many_samples_a_part(data, eye):
+    """Of 20 samples in ten parts it could be at most 2, however varied they are."""
+    a = cloud(eye, torch.cat(list(real_pictures(data, 400))), 64)
+    assert "is" not in [figure.kind for figure in figures(a, a)]
+
+
+def test_as_many_samples_as_reals_are_compared_each_with_each(data, eye):
+    """Twenty times as many samples would reach more of the reals, however bad they are."""
+    real = cloud(eye, torch.cat(list(real_pictures(data, 60))), 64)
+    many = cloud(eye, torch.rand(1200, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1, 64)
+
+    def of(most):
+        return {figure.kind: figure.value for figure in figures(many, real, ("prdc", "vendi"), most=most)}
+
+    few = cloud(eye, torch.zeros(0, 1, 8, 8), 1)
+    few.kept.update(many.rows(60))
+    expected = {figure.kind: figure.value for figure in figures(few, real, ("prdc", "vendi"))}
+    assert of(5000) == of(60) == pytest.approx(expected)
+    assert of(40) != of(60)
+
+
 def test_quick_sees_the_reference_once(data, eye, monkeypatch):
     passes = []
 
@@ -73,7 +94,7 @@ def test_quick_sees_the_reference_once(data, eye, monkeypatch):
 
     monkeypatch.setattr(module, "real_pictures", watched)
     monkeypatch.setattr(module, "_references", {})
-    runs = [quick(lambda n: real_pictures(data, n, seed=1), data, eye, 150) for _ in range(3)]
+    runs = [quick(lambda n: real_pictures(data, n, seed=1), data, eye, 600) for _ in range(3)]
     assert len(passes) == 1 and runs[0] == runs[1]
     assert list(runs[0]) == ["FD-tiny", "IS-tiny", "coverage"]
 
@@ -102,3 +123,5 @@ def test_energy_distance_of_two_points():
 def test_digits_have_an_eye_of_their_own(data):
     assert suited(data.manifest) == "digits"
     assert suited(data.manifest.model_copy(update={"name": "cats"})) == "efficientnet"
+    named_so = data.manifest.model_copy(update={"name": "mnist", "classes": ("eight", "five")})
+    assert suited(named_so) == "efficientnet", "a folder of one's own, whose classes are in an order of their own"

@@ -516,6 +516,31 @@ def test_measured_data_are_compared_with_measured_samples(
     assert ("memory" in found) == measured
 
 
+def test_classes_that_are_rare_in_the_data_are_rare_among_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A perfect generator of three classes, one of them eight times as frequent: even samples would look collapsed."""
+    digits = finish(open_data("digits"))
+    assert digits.labels is not None
+    of = [np.flatnonzero(digits.labels == label) for label in range(3)]
+    rows = np.concatenate([of[0][:80], of[1][:10], of[2][:10]])
+    (tmp_path / "uneven").mkdir()
+    write_pack(tmp_path / "uneven", digits.samples[rows], digits.labels[rows], name="uneven", source="scikit-learn",
+               classes=("0", "1", "2"))  # fmt: skip
+    run = trained(tmp_path / "a", data=str(tmp_path / "uneven"), steps=20, conditioning="concat")
+
+    def generate(self: Any, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        which = (z[:, 0].abs() * 1e5).long()
+        return digits.take(np.array([of[k][80:][i % 90] for k, i in zip(label.tolist(), which.tolist(), strict=True)]))[
+            "x"
+        ]
+
+    monkeypatch.setattr(catalog.method("gan"), "generate", generate)
+    found = examined(run)[1]["signals"]
+    assert found["modes"] > 0.9 and found["modes_there"] == 3
+    assert found["coverage"] > 0.7 * found["real_coverage"]
+
+
 @pytest.mark.parametrize("left", ["checkpoints", "model"])
 def test_ada_s_set_aside_pictures_are_unseen_data(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str

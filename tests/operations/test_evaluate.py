@@ -180,6 +180,78 @@ def test_scores_that_are_no_log_odds_are_not_held_against_the_truth(tmp_path):
     assert "no log-odds" in page and "is it right 8 times of 10" not in page
 
 
+def test_a_collapsed_model_is_no_better_than_real_data(tmp_path, monkeypatch):
+    """Of 200 digits 20 are set aside: too few to hold many samples against, which reach much by their number alone."""
+    digits = finish(open_data("digits"))
+    with building(tmp_path / "few") as folder:
+        write_pack(folder, digits.samples[:200], None, name="few", source="here")
+    list(limner.train("gan", data="few", augment="ada", steps=2, width=8, batch=16, threads=1, out=tmp_path / "run"))
+    half = np.flatnonzero(digits.labels[200:] < 5) + 200
+
+    def generate(self, z, label=None):
+        return digits.take(half[(z[:, 0].abs() * 1e5).long().numpy() % len(half)])["x"]
+
+    monkeypatch.setattr("limner.methods.gan.GAN.generate", generate)
+    go(what=str(tmp_path / "run"), features="digits", samples=2000)
+    report = read(tmp_path / "run/evaluation")
+    rows = rows_of(report)
+    for kind in ("coverage", "recall", "vendi"):
+        assert rows[kind]["value"] < 0.9 * rows[kind]["real"]["value"]
+    assert rows["is"]["value"] < 6 and rows["is"]["real"] is None
+    assert "real row: 90 real ones against 90 others: 20 held out are too few" in report["notes"]
+    assert "precision, recall, density, coverage, Vendi, distinct: 90 of each, in both columns" in report["notes"]
+
+
+def test_samples_are_compared_as_a_png_would_hold_them(copied, monkeypatch):
+    data = finish(open_data("digits"))
+
+    def generate(self, z, label=None):
+        x = data.take((z[:, 0].abs() * 1e4).long().numpy() % len(data))["x"]
+        return x + (0.4 / 127.5) * torch.where(x < 0, 1.0, -1.0)
+
+    monkeypatch.setattr("limner.methods.gan.GAN.generate", generate)
+    go(what=str(copied), **QUICK, metrics=("memorisation",))
+    assert read(copied / "evaluation")["memorisation"]["identical"] == 1
+
+
+@pytest.mark.parametrize(("method", "choices", "level"), [
+    ("gan", {"conditioning": "concat"}, True),
+    ("wgan_gp", {}, False),
+    ("r3gan", {"network": "dense", "conditioning": "projection"}, False),
+])  # fmt: skip
+def test_critics_and_those_that_know_classes_are_asked_too(method, choices, level, tmp_path):
+    """A critic's scores have no level at which real begins: only their order counts."""
+    run = tmp_path / "run"
+    list(limner.train(method, data="digits", steps=2, width=16, batch=16, threads=1, out=run, **choices))
+    go(what=str(run), **QUICK, metrics=("discriminator",))
+    report = read(run / "evaluation")
+    names = [row["name"] for row in report["discriminator"]["rows"]]
+    assert "real above fake (AUC)" in names
+    assert ("samples taken for fakes" in names) == ("calibration error" in names) == level
+    assert ("no level at which real begins" in check_page(run / "evaluation")) != level
+
+
+def test_a_discriminator_is_told_the_class_that_was_asked_for(tmp_path, monkeypatch):
+    """One that says real where the class is the picture's: of data and samples whose classes are right, always."""
+    list(limner.train("gan", data="digits", conditioning="concat", steps=2, width=8, batch=16, threads=1, out="run"))
+    data = finish(open_data("digits"))
+    by_class = [np.flatnonzero(data.labels == label) for label in range(10)]
+    known = {data.samples[i].tobytes(): int(data.labels[i]) for i in range(len(data))}
+
+    def generate(self, z, label=None):
+        return data.take(np.array([by_class[one][i % 100] for i, one in enumerate(label.tolist())]))["x"]
+
+    def judge(self, x, label=None):
+        of = [known[picture.tobytes()] for picture in x.add(1).mul(127.5).round().to(torch.uint8).numpy()]
+        return torch.where(torch.tensor(of) == label, 1.0, -1.0)
+
+    monkeypatch.setattr("limner.methods.gan.GAN.generate", generate)
+    monkeypatch.setattr("limner.methods.gan.GAN.judge", judge)
+    go(what="run", **QUICK, metrics=("discriminator",))
+    shares = {row["name"]: row["value"] for row in read(Path("run/evaluation"))["discriminator"]["rows"]}
+    assert shares["training data taken for real"] == 1 and shares["samples taken for fakes"] == 0
+
+
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +408,34 @@ def test_data_that_it_did_not_learn_from(copied, cats):
     assert [e.text for e in events if isinstance(e, Warned)][-1:] == [
         f"cats is not what {copied / 'model.safetensors'} learned from: its pictures differ, so copying can't be seen"
     ]
+
+
+def test_strangers_are_not_called_training_data(copied, cats, tmp_path):
+    with building(tmp_path / "others") as folder:
+        write_pack(folder, np.zeros((60, 1, 8, 8), np.uint8) + np.arange(60, dtype=np.uint8)[:, None, None, None], None,
+                   name="others", source="here")  # fmt: skip
+    go(what=str(copied), data="others", **QUICK)
+    report = read(copied / "evaluation")
+    assert "copying" not in rows_of(report) and report["memorisation"] is None
+    assert "copying is not looked for: the model learned from other data" in report["notes"]
+    names = [row["name"] for row in report["discriminator"]["rows"]]
+    assert names[0] == "real data taken for real" and not any("training" in name for name in names)
+
+
+def test_pictures_that_no_network_looks_at(tmp_path):
+    for name, channels, features in (("four", 4, "tiny"), ("one", 1, "stacked")):
+        with building(tmp_path / name) as folder:
+            write_pack(folder, np.zeros((40, channels, 8, 8), np.uint8), None, name=name, source="here")
+        message, _ = said(UsageError, what=(name, name), features=features)
+        assert message.startswith(f"{features} looks at") and f"{name} has {channels} channel" in message
+
+
+def test_samples_that_are_not_finite(copied, monkeypatch):
+    monkeypatch.setattr(
+        "limner.methods.gan.GAN.generate", lambda self, z, label=None: torch.full((len(z), 1, 8, 8), torch.nan)
+    )
+    message, _ = said(ModelError, what=str(copied), **QUICK)
+    assert message == f"{copied} makes values that are not finite"
 
 
 def test_a_shard_s_discriminator_and_copies_are_held_against_the_shard(tmp_path, monkeypatch):

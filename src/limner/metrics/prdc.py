@@ -8,6 +8,7 @@ Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -18,7 +19,10 @@ from limner.metrics.neighbours import COLUMNS, ROWS, blocks, nearest, squared_di
 
 @dataclass(frozen=True)
 class PRDC:
-    """Four shares with bootstrap intervals over the samples (the balls stay as they are).
+    """Four shares, each with the range in which it would lie, 95 times of 100, were the fakes drawn anew.
+
+    For precision and density, which are means over the fakes, the range is bootstrapped. For recall and coverage it
+    comes from leaving out each tenth of the fakes in turn (jackknife). The balls stay as they are.
 
     precision  share of fakes inside some real's ball
     recall     share of reals inside some fake's ball
@@ -34,6 +38,7 @@ class PRDC:
 
 NEIGHBOURS = 5
 """Which neighbour a ball reaches to."""
+_PARTS = 10
 
 
 def coverage(real: Tensor, fake: Tensor) -> float:
@@ -59,19 +64,38 @@ def prdc(real: Tensor, fake: Tensor, k: int = NEIGHBOURS, seed: int = 0) -> PRDC
     real_radius = nearest(real, real, k, same=True)[0][:, -1].square()
     fake_radius = nearest(fake, fake, k, same=True)[0][:, -1].square()
     inside = real.new_zeros(len(fake), dtype=torch.int64)
-    recalled = real.new_zeros(len(real), dtype=torch.bool)
-    closest = real.new_full((len(real),), torch.inf)
+    parts = min(_PARTS, len(fake))
+    recalled = real.new_zeros(parts, len(real), dtype=torch.bool)
+    closest = real.new_full((parts, len(real)), torch.inf)
     for row, some in blocks(real, ROWS):
         rows = slice(row, row + len(some))
         for column, others in blocks(fake, COLUMNS):
             columns = slice(column, column + len(others))
             d = squared_distances(some, others)
             inside[columns] += (d < real_radius[rows, None]).sum(0)
-            recalled[rows] |= (d < fake_radius[None, columns]).any(1)
-            closest[rows] = torch.minimum(closest[rows], d.amin(1))
+            within = d < fake_radius[None, columns]
+            for i in range(parts):
+                mine = slice((i - column) % parts, None, parts)
+                if len(others[mine]):
+                    recalled[i, rows] |= within[:, mine].any(1)
+                    closest[i, rows] = torch.minimum(closest[i, rows], d[:, mine].amin(1))
     return PRDC(
         precision=bootstrap(inside > 0, seed),
-        recall=bootstrap(recalled, seed),
+        recall=_jackknife(recalled),
         density=bootstrap(inside.double() / k, seed),
-        coverage=bootstrap(closest < real_radius, seed),
+        coverage=_jackknife(closest < real_radius),
     )
+
+
+def _jackknife(reached: Tensor) -> Interval:
+    """Share of reals that any part of the fakes reaches.
+
+    reached  (parts, N)
+
+    Source: Efron & Stein 1981, "The jackknife estimate of variance"
+    """
+    by = reached.sum(0)
+    value = float((by > 0).double().mean())
+    without = (by[None] - reached.to(by.dtype) > 0).double().mean(1)
+    wide = 1.96 * sqrt(len(reached) - 1) * float(without.std(correction=0))
+    return Interval(value, max(0.0, value - wide), min(1.0, value + wide))

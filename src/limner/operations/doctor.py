@@ -654,6 +654,7 @@ def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None,
 def _compared(
     request: Doctor, run: _Run, signals: Signals, data: Dataset, unseen: Dataset | None, looks: tuple[Generate, ...]
 ) -> Signals:
+    import numpy as np
     import torch
 
     from limner.core.random import permutation
@@ -666,7 +667,10 @@ def _compared(
     for_heavy_work()
     order = permutation(request.seed, len(data), "doctor", "real")[:_TRAINING]
     count = min(request.samples, len(data) // 2)
-    fake = _like_the_data(request, run, looks[0])
+    # Samples of the classes, or captions, that the real ones beside them have, as often as these.
+    beside = order[np.arange(request.samples) % len(order)]
+    asked = looks[0].told(data.take(beside)) if looks[0].conditional else None
+    fake = _like_the_data(request, run, looks[0], asked)
     real, small = data.take(order[: 2 * count])["x"], thumbnails(fake)
     training = torch.cat([thumbnails(data.take(order[i : i + 1000])["x"]) for i in range(0, len(order), 1000)])
     half, other = training[:count], training[count : 2 * count]
@@ -675,7 +679,7 @@ def _compared(
     which = neighbours(small, training)[1][:, 0]
     before = None
     if len(looks) > 1:
-        before = prdc(half, thumbnails(_like_the_data(request, run, looks[-1]))[:count]).coverage.value
+        before = prdc(half, thumbnails(_like_the_data(request, run, looks[-1], asked))[:count]).coverage.value
     signals = replace(
         signals,
         diversity=diversity_ratio(fake[:count], real[:count]),
@@ -705,14 +709,17 @@ def _compared(
     return replace(signals, memory=_memory(told, request.seed))
 
 
-def _like_the_data(request: Doctor, run: _Run, method: Generate) -> Tensor:
-    """Samples as a run's data are: measured where these were measured beforehand, and within [-1, 1] as in a file."""
+def _like_the_data(request: Doctor, run: _Run, method: Generate, asked: Tensor | None) -> Tensor:
+    """Samples as a run's data are: measured where these were measured beforehand, and within [-1, 1] as in a file.
+
+    asked  (samples,)  the classes that are asked for, or their captions; None where there are none
+    """
     import torch
 
     from limner.core.random import generator
     from limner.nn.measure import measurement
 
-    made = method.drawn(request.samples, generator(request.seed, "doctor", "fake"))
+    made = method.drawn(request.samples, generator(request.seed, "doctor", "fake"), asked)
     if not run.settings["measured"]:
         return made
     form = measurement(run.settings["measure"], method.signal)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field, field_validator
 
 from limner.core import __version__
-from limner.core.errors import DataError, UsageError
+from limner.core.errors import DataError, ModelError, UsageError
 from limner.core.events import Event, Finished, Note, Progress, Saved, Table
 from limner.core.files import refuse_existing, write
 from limner.core.settings import Settings
@@ -24,6 +24,7 @@ from limner.operations.sample import model_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from limner.core.method import Batch
     from limner.data.dataset import Dataset
     from limner.features.network import Features
     from limner.metrics.figures import Cloud
@@ -257,13 +258,15 @@ class _Seen:
 
     first    (≤ kept, C, *size)
     classes  a few samples of each class
-    logits   of the discriminator
+    scores   of the discriminator
+    level    whether scores above 0 mean that it takes a sample for real
     seconds  spent sampling, and how many were sampled in them
     """
 
     first: list[Tensor] = field(default_factory=list)
     classes: dict[int, list[Tensor]] = field(default_factory=dict)
-    logits: list[Tensor] = field(default_factory=list)
+    scores: list[Tensor] = field(default_factory=list)
+    level: bool = True
     seconds: float = 0.0
     sampled: int = 0
 
@@ -289,8 +292,13 @@ class _Evaluation:
 
     @property
     def learned(self) -> Dataset:
-        """The real data that the model learned from."""
+        """The real data that the model learned from; where it learned from others, those that it is held against."""
         return self.data if self.subject.learned is None else self.subject.learned
+
+    @property
+    def strange(self) -> bool:
+        """Whether the model learned from other data than it is held against."""
+        return self.subject.model is not None and self.subject.learned is None
 
     @property
     def unseen(self) -> str:
@@ -356,9 +364,11 @@ class _Evaluation:
         groups = [group for group in f.GROUPS if self.wants(group)]
         against = f.compares(eye, groups)
         reference_count = min(count, len(data)) if against else 0
-        halves = self.held_out is None
+        # Where few were held out, one half of the rest says more beside the other.
+        halves = self.held_out is None or len(self.held_out) < reference_count // 2
         held_count = min(count, len(data) // 2) if halves else min(count, len(self.held_out or ()))
-        queries = min(_QUERIES, count) if self.wants("memorisation") else 0
+        most = min(f.BALLS, count, held_count, reference_count) if against else f.BALLS
+        queries = min(_QUERIES, count) if self.wants("memorisation") and not self.strange else 0
         meter = _Meter(
             reference_count + held_count + (held_count if halves and against else 0) + count * request.seeds
             + (min(len(data), TRAINING) if queries else 0),
@@ -381,7 +391,7 @@ class _Evaluation:
         for batch in f.real_pictures(data if halves else self.held_out or data, held_count):
             held.update(batch)
             yield from meter.looked(len(batch))
-        real = {figure.kind: figure for figure in f.figures(held, base, groups, named=named)}
+        real = {figure.kind: figure for figure in f.figures(held, base, groups, named=named, most=most)}
         meter.compared()
 
         by_seed = []
@@ -389,7 +399,7 @@ class _Evaluation:
             seed = request.seed + number
             cloud = f.Cloud(eye)
             yield from self._sample(cloud, seed, count, meter, keep=number == 0)
-            found = list(f.figures(cloud, reference, groups, named=named))
+            found = list(f.figures(cloud, reference, groups, named=named, most=most))
             meter.compared()
             by_seed.append(found)
             if request.seeds > 1:
@@ -399,16 +409,16 @@ class _Evaluation:
                 first_cloud = cloud
         rows = rows_of(by_seed, real)
         first = torch.cat(self.seen.first)
-        if self.wants("diversity"):
-            rows.append(diversity(first, data, self.held_out))
+        if self.wants("diversity") and (row := diversity(first, data, self.held_out)):
+            rows.append(row)
         panels: dict[str, Any] = {}
         if queries:
             rows += yield from self._copies(first[:queries], meter, panels)
         if self.wants("discriminator"):
             self._judge(panels)
         self._gallery(first, panels)
-        self._notes(eye, count, reference_count, held_count, halves)
-        record = self._record(rows, eye, count, reference_count, held_count)
+        self._notes(eye, count, reference_count, held_count, halves, most)
+        record = self._record(rows, eye, count, reference_count, held_count, halves, most)
         if named and eye.name == "digits" and first_cloud.counts is not None and reference.counts is not None:
             record["classes"] = {
                 "names": list(data.manifest.classes), "samples": first_cloud.counts.tolist(),
@@ -426,6 +436,13 @@ class _Evaluation:
         from limner.training.world import pick_device
 
         name = suited(self.data.manifest) if self.request.features == "auto" else self.request.features
+        channels = self.data.signal.channels
+        if channels not in ((3,) if name == "stacked" else (1, 3)):
+            raise UsageError(
+                f"{name} looks at {'three stacked digits' if name == 'stacked' else 'grey or colour pictures'}, and "
+                f"{self.data.manifest.name} has {channels} channel{'s' * (channels > 1)}",
+                "leave out --features" if name == "stacked" else "there is no network for such pictures",
+            )
         yield from fetch(name)
         return load(name, self.request.weights).to(pick_device(self.request.device))
 
@@ -439,6 +456,8 @@ class _Evaluation:
         return min(count, self.subject.most) if self.subject.most else count
 
     def _sample(self, cloud: Cloud, seed: int, count: int, meter: _Meter, keep: bool) -> Iterator[Event]:
+        from limner.features.network import quantised
+
         batches = self.subject.sampler(seed, count)
         while True:
             began = time.perf_counter()
@@ -446,12 +465,21 @@ class _Evaluation:
             if batch is None:
                 return
             self.seen.seconds += time.perf_counter() - began
-            self.seen.sampled += len(batch)
-            labels = cloud.update(batch)
+            self.seen.sampled += len(batch["x"])
+            # All that follows sees what a PNG would hold.
+            x = quantised(self._finite(batch["x"]))
+            labels = cloud.update(x)
             if keep:
-                self._keep(batch, labels)
-                self._hear(batch)
-            yield from meter.looked(len(batch))
+                self._keep(x, labels)
+                self._hear({**batch, "x": x})
+            yield from meter.looked(len(x))
+
+    def _finite(self, x: Tensor) -> Tensor:
+        if not x.isfinite().all():
+            raise ModelError(
+                f"{self.request.what[0]} makes values that are not finite", "take an earlier checkpoint, or train again"
+            )
+        return x
 
     def _keep(self, batch: Tensor, labels: Tensor | None) -> None:
         """The first samples, and some of each class."""
@@ -465,17 +493,39 @@ class _Evaluation:
             if len(row) < _ROW:
                 row.append(picture.clone())
 
-    def _hear(self, batch: Tensor) -> None:
+    def _mute(self) -> str:
+        """Why the discriminator is not asked; empty where it is."""
+        if self.spoilt:
+            return f"it knows pictures measured by {self.spoilt} alone"
+        return (
+            "" if self._tells(self.data) else "it judges by classes or captions, and the data have not those it learned"
+        )
+
+    def _tells(self, data: Dataset) -> bool:
+        """Whether data tell what the discriminator is told of a sample, if anything: its class, or its caption."""
+        from limner.tasks.generate import Captioned
+
+        method, model = self.method, self.subject.model
+        if method is None or model is None or not method.conditional:
+            return True
+        if isinstance(method, Captioned):
+            return data.text is not None
+        return data.labels is not None and data.manifest.classes == tuple(model.header["data"]["classes"])
+
+    def _hear(self, batch: Batch) -> None:
         """What the discriminator says of the first samples."""
         from limner.reports.evidence import JUDGED
 
-        if self.method is None or not self.wants("discriminator") or sum(map(len, self.seen.logits)) >= JUDGED:
+        method = self.method
+        if method is None or not self.wants("discriminator") or sum(map(len, self.seen.scores)) >= JUDGED:
             return
-        if self.spoilt:
-            return  # It has never seen a clean picture.
-        said = self.method.verdict(batch)
+        if self._mute():
+            return
+        said = method.verdict(batch)
+        self.seen.level = said is not None
+        said = method.scored(batch) if said is None else said
         if said is not None:
-            self.seen.logits.append(said)
+            self.seen.scores.append(said)
 
     # --- panels ---
 
@@ -510,11 +560,16 @@ class _Evaluation:
 
         from limner.reports.evidence import JUDGED, judgement
 
-        if self.method is None or not self.seen.logits:
+        method, held_out = self.method, self.held_out
+        if method is None or not self.seen.scores:
             return
-        method = self.method
-        fake = torch.cat(self.seen.logits)[:JUDGED]
-        found = judgement(method.verdict, fake, self.learned, self.held_out, odds=method.odds)
+        if self.strange or (held_out is not None and not self._tells(held_out)):
+            held_out = None
+        fake = torch.cat(self.seen.scores)[:JUDGED]
+        found = judgement(
+            method.verdict if self.seen.level else method.scored, fake, self.learned, held_out,
+            odds=method.odds, level=self.seen.level, learned=not self.strange,
+        )  # fmt: skip
         self.judge_rows = found.facts
         panels["logits"] = (found.train.tolist(), found.unseen.tolist(), found.fake.tolist())
 
@@ -571,25 +626,29 @@ class _Evaluation:
         for number in range(request.seeds):
             parts = []
             for batch in self.subject.sampler(request.seed + number, count):
-                parts.append(batch)
+                parts.append(self._finite(batch["x"]))
                 if number == 0:
-                    self._keep(batch, None)
+                    self._keep(batch["x"], None)
                     self._hear(batch)
-                yield from meter.looked(len(batch))
+                yield from meter.looked(len(batch["x"]))
             points = torch.cat(parts)
             made = points if number == 0 else made
             by_seed.append(list(point_figures(points, real, manifest)))
             meter.compared()
         rows = rows_of(by_seed, truth)
-        panels: dict[str, Any] = {"points": (made[:2000].tolist(), others[:2000].tolist())}
+        flat = self.data.signal.channels > 1  # On a line there is nothing to draw in the plane.
+        panels: dict[str, Any] = {"points": (made[:2000].tolist(), others[:2000].tolist())} if flat else {}
         if self.wants("discriminator"):
             self._judge(panels)
-        self._notes(None, count, len(real), len(others), self.held_out is None)
-        return rows, _panels(panels), self._record(rows, None, count, len(real), len(others))
+        halves = self.held_out is None
+        self._notes(None, count, len(real), len(others), halves)
+        return rows, _panels(panels), self._record(rows, None, count, len(real), len(others), halves)
 
     # --- the report ---
 
-    def _notes(self, eye: Features | None, count: int, reference: int, held: int, halves: bool) -> None:
+    def _notes(
+        self, eye: Features | None, count: int, reference: int, held: int, halves: bool, most: int | None = None
+    ) -> None:
         request, manifest = self.request, self.data.manifest
         seeds = f"{request.seeds} seeds from {request.seed}" if request.seeds > 1 else f"seed {request.seed}"
         if eye is not None:
@@ -601,14 +660,23 @@ class _Evaluation:
                 f"{count:,} samples, {seeds}; reference: {reference:,} of the {len(self.data):,} {manifest.split} "
                 f"samples of {manifest.name}"
             )
+            why = (
+                "there is no held-out part" if self.held_out is None else f"{len(self.held_out):,} held out are too few"
+            )
             against = f"{held:,} {self.unseen} against the same reference" if not halves else (
-                f"{held:,} real ones against {held:,} others: there is no held-out part"
+                f"{held:,} real ones against {held:,} others: {why}"
             )  # fmt: skip
             self.notes.append(f"real row: {against}")
-        if self.spoilt and self.wants("discriminator"):
-            self.notes.append(f"the discriminator is not asked: it knows pictures measured by {self.spoilt} alone")
+        if self.method is not None and self.method.scores() and not self.seen.scores and self.wants("discriminator"):
+            self.notes.append(f"the discriminator is not asked: {self._mute() or 'it scores no single samples'}")
+        if self.strange and self.wants("memorisation"):
+            self.notes.append("copying is not looked for: the model learned from other data")
         if held < count:
             self.notes.append("the real row has fewer samples than the model, which makes its distances read higher")
+        if most and {"prdc", "vendi", "distinct"} & set(self.request.metrics or ("prdc",)):
+            self.notes.append(
+                f"precision, recall, density, coverage, Vendi, distinct: {most:,} of each, in both columns"
+            )
         if request.seeds > 1:
             self.notes.append(
                 f"± is the standard deviation over {request.seeds} seeds; of diversity, copying and the discriminator, "
@@ -619,9 +687,16 @@ class _Evaluation:
             self.notes.append(f"± is a 95 % range{of_parts}")
 
     def _record(
-        self, rows: list[dict[str, Any]], eye: Features | None, count: int, reference: int, held: int
+        self,
+        rows: list[dict[str, Any]],
+        eye: Features | None,
+        count: int,
+        reference: int,
+        held: int,
+        halves: bool,
+        most: int | None = None,
     ) -> dict[str, Any]:
-        from limner.metrics.figures import BATCH
+        from limner.metrics.figures import BATCH, NEIGHBOUR
         from limner.training.cost import peak
         from limner.training.loop import machine
         from limner.training.world import pick_device
@@ -634,7 +709,8 @@ class _Evaluation:
             "samples": count,
             "seeds": [request.seed + i for i in range(request.seeds)],
             "reference": f"{reference:,} of {len(self.data):,} ({manifest.split})" if reference else "–",
-            "real row": f"{held:,} " + (self.unseen if self.held_out is not None else "of the reference"),
+            "real row": f"{held:,} " + ("of the reference" if halves else self.unseen),
+            **({"compared each with each": f"{most:,} of each, balls reach to neighbour {NEIGHBOUR}"} if most else {}),
         }
         speed = None
         if subject.model is not None and self.seen.seconds:

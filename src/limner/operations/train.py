@@ -665,7 +665,9 @@ def _prepared(
 
         def watch(step: int) -> dict[str, float]:
             with average.applied(made):
-                drawn = made.drawn(len(some["x"]), generator(request.seed, "watch", step))
+                # Of the classes that the real ones beside them have.
+                asked = made.told(some) if made.conditional else None
+                drawn = made.drawn(len(some["x"]), generator(request.seed, "watch", step), asked)
             # Pictures that were measured before are as varied as measured samples, not as clean ones.
             made.luck = Luck(request.seed, "watch", "measure", step)
             shown = seen.fake(drawn) if seen else drawn
@@ -685,7 +687,7 @@ def _prepared(
             def draw(samples: int) -> Iterator[torch.Tensor]:
                 with average.applied(made):
                     for drawn in draws(made, dataset, request.seed, samples):
-                        yield seen.fake(drawn) if seen else drawn
+                        yield seen.fake(drawn["x"]) if seen else drawn["x"]
 
             return quick(draw, dataset, eye)
 

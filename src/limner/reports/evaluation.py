@@ -227,9 +227,15 @@ def _discriminator(record: Mapping[str, Any], panels: Panels) -> Html:
         for row in found["rows"]
     ]  # fmt: skip
     train, unseen, fake = panels.logits
-    sets = [("training", "a", train), *([("unseen", "c", unseen)] if unseen else []), ("samples", "b", fake)]
+    sets = [
+        (next(iter(found["counts"])), "a", train),
+        *([("unseen", "c", unseen)] if unseen else []),
+        ("samples", "b", fake),
+    ]
     curve = found["calibration"]
     sides = f"score ({'logit' if curve else 'no log-odds'}): left of 0 it says fake, right of 0 real"
+    if not found["level"]:
+        sides = "score: the higher, the more real; there is no level at which real begins"
     shown = [
         figure(
             plots.histograms(sets, sides, width=620, height=250),

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.core.method import Batch
 from limner.core.random import permutation
 from limner.data.dataset import Dataset
 from limner.data.images import to_bytes
 from limner.metrics.discriminator import discriminator
-from limner.metrics.diversity import diversity_ratio
-from limner.metrics.figures import KINDS, Figure, real_pictures
+from limner.metrics.diversity import diversity_ratio, mean_distance, pooled
+from limner.metrics.figures import KINDS, Figure, real_pictures, real_samples
 from limner.metrics.interval import Interval
 from limner.metrics.neighbours import squared_distances
 from limner.metrics.ranks import roc_auc
@@ -28,11 +29,12 @@ JUDGED = 2_000
 """Pictures of each kind that a discriminator judges."""
 SMALL = 32
 """px; larger pictures are averaged down to it before their pixels are compared."""
+_ROUNDING = 1e-4  # of a distance between equal pictures; those that differ by one level in one px are further apart
 _WATCHED = 256
 _BLOCK = 2048
 
-Judge = Callable[[Tensor], Tensor | None]
-"""(N, C, *size) → (N,) logits on the CPU, or None."""
+Judge = Callable[[Batch], Tensor | None]
+"""A batch of N → (N,) scores on the CPU, or None."""
 
 
 # --- rows of the table ------------------------------------------------------------------------------------------------
@@ -67,13 +69,15 @@ def rows(by_seed: list[list[Figure]], real: Mapping[str, Figure]) -> list[dict[s
 # --- diversity --------------------------------------------------------------------------------------------------------
 
 
-def diversity(samples: Tensor, data: Dataset, held_out: Dataset | None) -> dict[str, Any]:
-    """The diversity ratio of some samples, beside that of real pictures.
+def diversity(samples: Tensor, data: Dataset, held_out: Dataset | None) -> dict[str, Any] | None:
+    """The diversity ratio of some samples, beside that of real pictures; None where all of these are alike.
 
     samples  (N, C, H, W)
     """
     few = min(_WATCHED, len(data) // (1 if held_out else 2))
     some = small(torch.cat(list(real_pictures(data, few))))
+    if not mean_distance(pooled(some)):
+        return None
     others = small(torch.cat(list(real_pictures(held_out or data, few, skip=0 if held_out else few))))
     made, real = (diversity_ratio(x, some) for x in (small(samples[:_WATCHED]), others))
     return row(Figure("diversity", "diversity", made), Figure("diversity", "diversity", real))
@@ -122,7 +126,7 @@ def copies(samples: Tensor, data: Dataset, held_out: Dataset | None) -> Generato
     distance, usual = best[: len(samples)], best[len(samples) :]
     usual = usual[torch.isfinite(usual)]
     nearer = roc_auc(usual, distance)
-    exact = float((distance < 1e-6).double().mean())
+    exact = float((distance < _ROUNDING).double().mean())
     who = "unseen real pictures" if held_out else "real pictures, each without itself"
     facts = {
         "nearer": asdict(nearer), "identical": exact, "queries": len(samples), "training_pictures": passed,
@@ -187,23 +191,35 @@ class Judgement:
     fake: Tensor
 
 
-def judgement(judge: Judge, fake: Tensor, data: Dataset, held_out: Dataset | None, *, odds: bool = True) -> Judgement:
+def judgement(
+    judge: Judge,
+    fake: Tensor,
+    data: Dataset,
+    held_out: Dataset | None,
+    *,
+    odds: bool = True,
+    level: bool = True,
+    learned: bool = True,
+) -> Judgement:
     """A discriminator's performance on training pictures, unseen ones where there are some, and samples.
 
-    fake    (N,)  its scores of samples
-    odds    whether scores are log-odds, so that probabilities can be held against what is true
+    fake     (N,)  its scores of samples
+    odds     whether scores are log-odds, so that probabilities can be held against what is true
+    level    whether scores above 0 mean that it takes a sample for real
+    learned  whether the data are those that it learned from
     """
 
     def judged(source: Dataset) -> Tensor:
-        said = [judge(batch) for batch in real_pictures(source, JUDGED)]
+        said = [judge(batch) for batch in real_samples(source, JUDGED)]
         return torch.cat([part for part in said if part is not None])
 
     train = judged(data)
     unseen = judged(held_out) if held_out is not None else train[:0]
     found = discriminator(train, unseen if len(unseen) else train, fake)
-    against = "an unseen real one" if len(unseen) else "a training picture"
+    against = "an unseen real one" if len(unseen) else "a training picture" if learned else "a real one"
+    taken = ("training data", "Of what it learned from.") if learned else ("real data", "It did not learn from these.")
     shares: list[tuple[str, Interval, str]] = [
-        ("training data taken for real", found.train, "Of what it learned from."),
+        (f"{taken[0]} taken for real", found.train, taken[1]),
         ("unseen data taken for real", found.held_out, "Should be as many."),
         ("samples taken for fakes", found.fake, "50 % is a guess; at 100 % the generator never fools it."),
         ("real above fake (AUC)", found.auc, f"Chance that it ranks {against} above a sample; 0.5: can't tell."),
@@ -216,14 +232,16 @@ def judgement(judge: Judge, fake: Tensor, data: Dataset, held_out: Dataset | Non
     table = [{"name": name, "share": True, "says": says, **asdict(value)} for name, value, says in shares]
     table += [{"name": name, "share": False, "says": says, "value": value, "low": None, "high": None}
               for name, value, says in plain]  # fmt: skip
-    if not odds:
+    if not level:
+        table = [line for line in table if " taken for " not in str(line["name"])]
+    if not (odds and level):
         table = [line for line in table if line["name"] != "calibration error"]
     if not len(unseen):
         table = [line for line in table if "unseen" not in str(line["name"]) and line["name"] != "over-fitting gap"]
     curve = {name: [finite(value) for value in getattr(found.calibration, name).nan_to_num(nan=torch.inf).tolist()]
              for name in ("said", "true", "weight")}  # fmt: skip
-    counts = {"training": len(train), "unseen": len(unseen), "samples": len(fake)}
-    facts = {"rows": table, "calibration": curve if odds else None, "counts": counts}
+    counts = {"training" if learned else "real": len(train), "unseen": len(unseen), "samples": len(fake)}
+    facts = {"rows": table, "calibration": curve if odds and level else None, "level": level, "counts": counts}
     return Judgement(facts, train, unseen, fake)
 
 

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from limner.core.errors import UsageError
 from limner.core.events import Event, Warned
+from limner.core.method import Batch
 from limner.core.random import generator
 from limner.data.builtin import BUILT_IN
 from limner.data.dataset import Dataset
 from limner.data.sources import open_data, open_parts
 from limner.features.captions import embedded
-from limner.metrics.figures import BATCH, real_pictures
+from limner.metrics.figures import BATCH, real_samples
 from limner.models.model import Model, load
 from limner.tasks.generate import Captioned, Generate
 from limner.training.world import pick_device
 
-Sampler = Callable[[int, int], Iterator[Tensor]]
-"""(seed, count) → batches of samples (N, C, *size) in [-1, 1]."""
+Sampler = Callable[[int, int], Iterator[Batch]]
+"""(seed, count) → batches: "x" (N, C, *size) in [-1, 1], and the class or caption that each was asked for, if any."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Subject:
     most     how many there are at most; None where they are made
     model    None for a set of pictures
     facts    what the report says of it
-    learned  those of the real data that the model learned from; None for all of them
+    learned  those of the real data that the model learned from; None where it learned from others
     """
 
     title: str
@@ -79,8 +79,9 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
             f"{path} makes {signal.describe()}, and {source} holds {data.signal.describe()}",
             "give the --data that it learned from",
         )
-    if isinstance(method, Captioned) and data.captions:
-        data = yield from embedded(data)
+    if isinstance(method, Captioned):
+        data = (yield from embedded(data)) if data.captions else data
+        held_out = (yield from embedded(held_out)) if held_out is not None and held_out.captions else held_out
     part = None
     if learned.get("sha256") != data.manifest.sha256:
         yield Warned(f"{source} is not what {path} learned from: its pictures differ, so copying can't be seen")
@@ -96,7 +97,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
         told = replace(data, labels=None)
         yield Warned(f"{source} has other classes than {path} learned, so each of its own is made as often")
 
-    def sampler(seed: int, count: int) -> Iterator[Tensor]:
+    def sampler(seed: int, count: int) -> Iterator[Batch]:
         return draws(method, told, seed, count)
 
     facts = {
@@ -108,8 +109,8 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
     return Subject(title, names, sampler, None, model, facts, part), data, held_out
 
 
-def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Tensor]:
-    """Samples of a seed, in batches; where there are classes or captions, they come as often as in the data."""
+def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Batch]:
+    """Samples of a seed, as `Sampler` gives them; classes or captions, where there are any, as often as in the data."""
     luck = generator(seed, "evaluate")
     told = data.text if isinstance(method, Captioned) else data.labels if method.signal.classes else None
     batch = min(BATCH, method.at_once)
@@ -120,11 +121,11 @@ def draws(method: Generate, data: Dataset, seed: int, count: int) -> Iterator[Te
     for start in range(0, count, batch):
         z = torch.randn(batch, method.latent, generator=luck)
         some = min(batch, count - start)
-        if told is None:
-            yield method.draw(z[:some], None if turns is None else turns[start : start + some], batch)
-            continue
-        which = torch.randint(len(data), (batch,), generator=luck)[:some].numpy()
-        yield method.draw(z[:some], torch.from_numpy(told[data.numbers(which)]), batch)
+        asked = None if turns is None else turns[start : start + some]
+        if told is not None:
+            which = torch.randint(len(data), (batch,), generator=luck)[:some].numpy()
+            asked = torch.from_numpy(told[data.numbers(which)])
+        yield {"x": method.draw(z[:some], asked, batch), **({} if asked is None else {method.reads: asked})}
 
 
 def source_of(path: Path, learned: Mapping[str, Any]) -> str:
@@ -177,8 +178,8 @@ def pictures_subject(first: str, second: str, size: int | None, whole: bool) -> 
             f"{first} holds {made.signal.describe()}, and {second} holds {data.signal.describe()}", "; ".join(ways)
         )
 
-    def sampler(seed: int, count: int) -> Iterator[Tensor]:
-        return real_pictures(made, count, seed)
+    def sampler(seed: int, count: int) -> Iterator[Batch]:
+        return real_samples(made, count, seed)
 
     a, b = made.manifest.name, data.manifest.name
     names = (a, b) if a != b else (f"{a} (the first)", f"{b} (the second)")

@@ -105,39 +105,37 @@ class Generate(Method):
             parts.append(made.float().clamp(-1, 1).cpu())
         return torch.cat(parts)
 
-    def drawn(self, count: int, luck: torch.Generator) -> Tensor:
+    def drawn(self, count: int, luck: torch.Generator, label: Tensor | None = None) -> Tensor:
         """So many samples as `draw` makes them, of a stream's noise, which is made in parts where it is large.
 
+        label   (count,)  as of `draw`
         returns (count, C, *size)
         """
-        label, at_once, parts = self.in_turn(count), self.at_once, []
+        label, at_once, parts = self.in_turn(count) if label is None else label, self.at_once, []
         for start in range(0, count, at_once):
             z = torch.randn(min(at_once, count - start), self.latent, generator=luck)
             parts.append(self.draw(z, None if label is None else label[start : start + len(z)]))
         return torch.cat(parts)
 
     @torch.inference_mode()
-    def verdict(self, x: Tensor, batch: int = 250) -> Tensor | None:
+    def verdict(self, samples: Batch, batch: int = 250) -> Tensor | None:
         """What `judge` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
 
-        x       (N, C, *size)  on any device
-        returns (N,)  logits on the CPU, float32; None where there is no judge, or it needs to know the class
+        samples  "x", and what `told` reads where the method is conditional
+        returns  (N,)  on the CPU, float32; None where there is no judge, or it cannot be told what it needs
         """
-        return None if self.conditional else self._said(self.judge, x, None, batch)
+        return self._said(self.judge, samples, batch)
 
     @torch.inference_mode()
     def scored(self, samples: Batch, batch: int = 250) -> Tensor | None:
-        """What `score` says of samples with the method in evaluation mode, in batches so that memory stays bounded.
+        """What `score` says of samples; all else as of `verdict`."""
+        return self._said(self.score, samples, batch)
 
-        samples  "x", and what `told` reads where the method is conditional
-        returns  (N,)  on the CPU, float32; None where there is no such score, or it cannot be told what it needs
-        """
+    def _said(self, ask: Callable[..., Tensor | None], samples: Batch, batch: int) -> Tensor | None:
         if self.conditional and self.reads not in samples:
             return None
-        return self._said(self.score, samples["x"], self.told(samples), batch)
-
-    def _said(self, ask: Callable[..., Tensor | None], x: Tensor, label: Tensor | None, batch: int) -> Tensor | None:
         self.eval()
+        x, label = samples["x"], self.told(samples) if self.conditional else None
         told = [None] * len(x.split(batch)) if label is None else [part.to(self.device) for part in label.split(batch)]
         parts = [ask(part.to(self.device), some) for part, some in zip(x.split(batch), told, strict=True)]
         said = [part.float().cpu() for part in parts if part is not None]
