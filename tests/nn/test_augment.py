@@ -90,6 +90,18 @@ def test_ada_changes_as_many_as_p_says():
         assert turned.double().mean().item() == pytest.approx(p, abs=0.03)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ada_is_exact_for_bfloat16_too(channels):
+    """A ramp of 512 px tells where each pixel was read; bfloat16 knows places there to 2 px."""
+    x = torch.linspace(-1, 1, 512).expand(4, channels, 64, 512)
+    u = chances(4, augment.ADA_DRAWS).float()
+    plain = augment.ada(x, u, 0.8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(augment.ada(x, u, 0.8), plain)
+        lowered = augment.ada(x.bfloat16(), u, 0.8)
+    torch.testing.assert_close(lowered, augment.ada(x.bfloat16().float(), u, 0.8))
+
+
 def test_colours_may_change_less_often():
     x, u = pictures(300, 1, 8, 8), chances(300, augment.ADA_DRAWS)
     u[:, :18] = CLOSED

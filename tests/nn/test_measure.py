@@ -86,6 +86,13 @@ def test_blur_and_noise_are_exact_for_bfloat16_too():
     torch.testing.assert_close(found, measure.conv_noise(x.double(), u, 1.0, 0.4).float(), atol=1e-5, rtol=0)
 
 
+def test_the_projection_s_angle_is_exact_for_bfloat16_too():
+    x, u = pictures(4, 1, 64, 64).float(), chances(4, 1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = measure.pad_rotate_project(x, u)
+    assert torch.equal(found, measure.pad_rotate_project(x, u))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.6])
 def test_the_projection_is_that_of_a_turned_picture(share):
     """scikit-image turns the padded picture bilinearly; its columns' means are pooled to the width."""

@@ -99,8 +99,10 @@ def ada(x: Tensor, u: Tensor, p: float, colours: float = 1.0) -> Tensor:
     if p <= 0:
         return x
     u = u.to(torch.promote_types(x.dtype, torch.float32))
-    x = warp(x, geometry(u[:, :18], p, *x.shape[2:])[:, :2], "reflect")
-    return recoloured(x, u[:, 18:], colours * p)
+    # Autocast would round places to bfloat16's 8 bits, which is several px in a large picture, and hues too.
+    with torch.autocast(x.device.type, enabled=False):
+        x = warp(x, geometry(u[:, :18], p, *x.shape[2:])[:, :2], "reflect")
+        return recoloured(x, u[:, 18:], colours * p)
 
 
 def geometry(u: Tensor, p: float, height: int, width: int) -> Tensor:

@@ -20,7 +20,9 @@ def warp(x: Tensor, matrix: Tensor, outside: Literal["zero", "reflect"]) -> Tens
     place = torch.stack(
         [columns.expand(height, -1) - middle[0], rows[:, None].expand(-1, width) - middle[1]], -1
     ).flatten(0, 1)
-    source = place.to(matrix) @ matrix[:, :, :2].mT + matrix[:, None, :, 2] + middle
+    # Autocast would round places to bfloat16's 8 bits.
+    with torch.autocast(x.device.type, enabled=False):
+        source = place.to(matrix) @ matrix[:, :, :2].mT + matrix[:, None, :, 2] + middle
     result: Tensor | None = None
     corner = source.floor()
     fraction = source - corner
