@@ -7,7 +7,7 @@ from PIL import Image
 
 import limner
 from limner.core.errors import UsageError
-from limner.core.events import Table, Warned
+from limner.core.events import Note, Table, Warned
 from limner.core.tensorfile import read_tensors
 from limner.data.cache import finish
 from limner.data.dataset import Dataset
@@ -55,6 +55,21 @@ def test_checkpoints_of_a_run_are_a_snapshot_mixture(runs, tmp_path):
     assert all(torch.equal(tensors[f"members.2.{name}"], value) for name, value in final.items())
     early = read_tensors(steps[0], "checkpoint")[1]["average.generator.0.weight"]
     assert torch.equal(tensors["members.0.generator.0.weight"], early)
+
+
+def test_the_checkpoint_of_the_start_is_no_member(tmp_path):
+    list(limner.train("gan", **{**TINY, "steps": 20}, data="digits", out=tmp_path / "a"))
+    start, *later = sorted((tmp_path / "a/checkpoints").glob("step-*.safetensors"))
+    assert start.name == "step-00000000.safetensors"
+    told = list(limner.ensemble(start, *later, out=tmp_path / "m.safetensors"))
+    assert told[-1].values["weights"] == [0.5, 0.5]
+    [note] = [event.text for event in told if isinstance(event, Note)]
+    assert note == f"{start} is left out: it is from before the first step, and has learned nothing"
+    list(limner.ensemble(*later, out=tmp_path / "n.safetensors"))
+    joined, alone = (read_tensors(tmp_path / name, "model")[1] for name in ("m.safetensors", "n.safetensors"))
+    assert joined.keys() == alone.keys() and all(torch.equal(joined[name], alone[name]) for name in alone)
+    with pytest.raises(UsageError, match="is from before the first step"):
+        list(limner.ensemble(start, out=tmp_path / "o.safetensors"))
 
 
 def test_points_are_joined_and_fitted_as_they_are(runs, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,9 +78,10 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
         raise UsageError(
             f"--{min(vain)} is for --weights kid and --reject", f"leave out --{min(vain)}, or give one of them"
         )
-    if request.weights == "kid" and len(request.models) > MOST:
-        raise UsageError(f"weights are found for at most {MOST} models, not {len(request.models)}", "leave some out")
-    models = [_member(path).to(pick_device(request.device)) for path in request.models]
+    paths = yield from _trained(request.models)
+    if request.weights == "kid" and len(paths) > MOST:
+        raise UsageError(f"weights are found for at most {MOST} models, not {len(paths)}", "leave some out")
+    models = [_member(path).to(pick_device(request.device)) for path in paths]
     methods: list[Generate] = []
     for model in models:
         if not isinstance(model.method, Generate):
@@ -152,6 +153,29 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     )  # fmt: skip
 
 
+def _trained(paths: Sequence[Path]) -> Generator[Event, None, list[Path]]:
+    """Without the checkpoints of a run's start: every run writes one, and step-* names it among the others.
+
+    raises UsageError   if nothing is left
+           ModelError   if a checkpoint is none
+    """
+    from limner.core.tensorfile import read_header
+    from limner.training.checkpoint import KIND
+
+    untrained = [path for path in paths if _of_a_run(path) and read_header(path, KIND).get("step") == 0]
+    if len(untrained) == len(paths):
+        raise UsageError(f"{paths[0]} is from before the first step, and has learned nothing", "give later checkpoints")
+    yield from (
+        Note(f"{path} is left out: it is from before the first step, and has learned nothing") for path in untrained
+    )
+    return [path for path in paths if path not in untrained]
+
+
+def _of_a_run(path: Path) -> bool:
+    """Whether a path means a checkpoint that a run goes on from, which is no model file."""
+    return path.parent.name == "checkpoints" and path.name != "best.safetensors"
+
+
 def _member(path: Path) -> Model:
     """A model file, the model of a run, or a checkpoint as a model."""
     from limner.core.tensorfile import read_tensors
@@ -162,7 +186,7 @@ def _member(path: Path) -> Model:
     from limner.training.snapshot import classes_come_in, snapshot
 
     run = path.parent.parent
-    if path.parent.name != "checkpoints" or path.name == "best.safetensors":
+    if not _of_a_run(path):
         return load(model_file(path))
     settings = read_config(run)
     name = str(settings.pop("method", ""))
