@@ -25,7 +25,7 @@ from limner.core.tensorfile import read_tensors, write_tensors
 from limner.training import checkpoint
 from limner.training.guard import Diverged
 from limner.training.interrupt import Interrupted
-from limner.training.log import read_log
+from limner.training.log import Log, read_log
 
 TINY = {"data": "ring", "batch": 20, "width": 4, "latent": 2, "threads": 1}
 SRC = str(Path(limner.__file__).parents[1])
@@ -227,6 +227,25 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays(tmp_path, mo
     assert before.read_bytes() == content
     assert not list((tmp_path / "a" / "checkpoints").glob("*.part"))
     list(limner.train(resume=tmp_path / "a", steps=20))
+
+
+def test_a_log_on_a_full_disk_is_a_clear_error():
+    with pytest.raises(LimnerError, match="cannot write /dev/full: no space left on device"):
+        Log(Path("/dev/full")).add("start")
+
+
+@pytest.mark.parametrize("when", ["__init__", "flush"])
+def test_tensorboard_on_a_full_disk_is_a_clear_error(tmp_path, monkeypatch, when):
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SummaryWriter, when, full)
+    with pytest.raises(LimnerError, match=r"cannot write .*a/tensorboard: no space left on device"):
+        run(tmp_path / "a", steps=5, tensorboard=True)
+    monkeypatch.undo()
+    list(limner.train(resume=tmp_path / "a"))
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):

@@ -861,11 +861,21 @@ def _writer() -> Any:
 
 
 def _tensorboard(loop: Loop, events: Iterator[Event]) -> Iterator[Event]:
-    """The same events, and their figures for TensorBoard."""
-    writer = _writer()(str(loop.folder / "tensorboard"))
+    """The same events, and their figures for TensorBoard.
+
+    raises LimnerError   if the disk is full or the place cannot be written
+    """
+    place = loop.folder / "tensorboard"
+    try:
+        writer = _writer()(str(place))
+    except OSError as error:
+        raise unwritable(place, error) from None
     for event in events:
         if isinstance(event, Progress | Epoch):
-            for name, value in event.values.items():
-                writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, loop.step)
-            writer.flush()
+            try:
+                for name, value in event.values.items():
+                    writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, loop.step)
+                writer.flush()
+            except OSError as error:
+                raise unwritable(place, error) from None
         yield event

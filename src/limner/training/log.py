@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from limner.core.files import atomic, write
+from limner.core.files import atomic, unwritable, write
 
 
 class Log:
@@ -18,9 +18,15 @@ class Log:
         self.path = path
 
     def add(self, event: str, **values: Any) -> None:
-        """Append a line. It is handed to the system at once, so a killed process keeps it; a power cut may lose it."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **values}) + "\n")
+        """Append a line. It is handed to the system at once, so a killed process keeps it; a power cut may lose it.
+
+        raises LimnerError   if the disk is full or the place cannot be written
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, **values}) + "\n")
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
     def cut(self, step: int) -> None:
         """Forget the steps after `step`, which are about to be walked again."""
