@@ -86,6 +86,16 @@ def test_a_resumed_run_is_the_same_without_the_model_that_it_began_from(tmp_path
         list(limner.train(resume=tmp_path / "part", steps=9, freeze=2))
 
 
+@pytest.mark.parametrize("other", ["c", None])
+def test_a_run_goes_on_with_the_model_that_it_began_from(tmp_path, other):
+    for name in ("a", "c"):
+        run(tmp_path / name)
+    run(tmp_path / "b", init=tmp_path / "a")
+    with pytest.raises(UsageError, match=f"this run has begun with --init {tmp_path / 'a'}"):
+        list(limner.train(resume=tmp_path / "b", steps=6, init=other and tmp_path / other))
+    list(limner.train(resume=tmp_path / "b", steps=6, init=tmp_path / "a"))
+
+
 @pytest.mark.parametrize(("more", "message", "hint"), [
     ({"width": 8}, r"does not fit: 'discriminator.1.bias' is \(16,\), needed \(32,\)", "build it alike: --width 4"),
     ({"latent": 6}, "does not fit", "build it alike: --latent 5"),

@@ -710,10 +710,11 @@ def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None
 
     if request.freeze and request.init is None:
         raise UsageError("--freeze keeps layers of a saved model", "give --init MODEL too")
+    if found and (before := found.header.get("settings", {}).get("init")) != (request.init and str(request.init)):
+        began = f"--init {before}" if before else "weights of its own"
+        raise UsageError(f"this run has begun with {began}", "leave out --init, or start a new run")
     if request.init is None:
         return {}
-    if found and not found.header.get("init"):
-        raise UsageError("this run has begun with weights of its own", "leave out --init, or start a new run")
     # A run that goes on has its weights in its checkpoint; the model that it began from may be gone.
     came = found.header.get("init", "") if found else start_from(model_file(request.init), method, name)
     if found and found.header.get("freeze", 0) != request.freeze:
