@@ -129,6 +129,8 @@ def test_advice():
     assert advice(line, 8, 1, 1.35e9, False)[1] == "give --accumulate 4"
     assert advice(Need(one), 8, 1, 1.5e9, True)[1] == "give --batch 5"
     assert advice(Need(one), 8, 1, 9e8, True)[1].startswith("choose a smaller --size")
+    assert advice(line, 8, 1, 1.5e9, False, begun=True)[1] == "give --accumulate 2"
+    assert advice(Need(one), 8, 1, 1.5e9, True, begun=True)[1].startswith("go on where more memory is free")
 
 
 def test_pace_is_the_median_after_a_warm_up(monkeypatch):

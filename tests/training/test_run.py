@@ -22,7 +22,7 @@ import limner
 from limner.core.errors import LimnerError, UsageError
 from limner.core.events import Epoch, Finished, Note, Progress, Saved, Warned
 from limner.core.tensorfile import read_tensors, write_tensors
-from limner.training import checkpoint
+from limner.training import checkpoint, cost
 from limner.training.guard import Diverged
 from limner.training.interrupt import Interrupted
 from limner.training.log import Log, read_log
@@ -140,7 +140,7 @@ def test_data_that_changed_are_refused_unless_others_are_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("batch", 40, "batch: 20 → 40"), ("data", "grid", "data: ring → grid")],
+    [("average", 20.0, "average: 10.0 → 20.0"), ("data", "grid", "data: ring → grid")],
 )
 def test_settings_that_were_edited_are_refused_unless_they_are_named(tmp_path, name, value, said):
     run(tmp_path / "a", steps=5)
@@ -542,6 +542,8 @@ def test_epochs_win_over_the_steps_of_before(tmp_path, monkeypatch):
     ({}, {"augment": "ada"}, "began with 0 samples set aside, and cannot go on with 179"),
     ({"augment": "ada"}, {"seed": 7}, "the seed says which samples are set aside"),
     ({"shard": "1/2"}, {"shard": "2/2"}, "this run began with --shard 1/2"),
+    ({}, {"batch": 40}, "a step of this run has read 20 samples, and cannot go on with 40"),
+    ({"method": "wgan_gp", "critic_steps": 2}, {"critic_steps": 3}, "has read 40 samples, and cannot go on with 60"),
     ({}, {"init": "a"}, "this run has begun with weights of its own"),
     ({}, {"out": "b"}, "a run goes on in its own folder"),
 ])  # fmt: skip
@@ -603,6 +605,14 @@ def test_the_settings_of_an_earlier_run_repeat_it(tmp_path):
     request, config = split_choices(stored.pop("method"), {**stored, "out": tmp_path / "b"})
     list(operation("gan", request, config))
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_a_resumed_run_without_room_is_not_told_to_change_its_batch(tmp_path, monkeypatch):
+    choices = {"method": "dcgan", "data": "digits", "variant": "mnist"}
+    run(tmp_path / "a", steps=2, **choices)
+    monkeypatch.setattr(cost, "room", lambda device: 1000)
+    [warned] = [event.text for event in limner.train(resume=tmp_path / "a", steps=3) if isinstance(event, Warned)]
+    assert warned.endswith("go on where more memory is free, or start a new run with a smaller --batch")
 
 
 def test_going_back_in_steps_is_refused(tmp_path):

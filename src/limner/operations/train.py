@@ -550,7 +550,8 @@ def _lack(loop: Loop, wanted: Need, free: float) -> tuple[str, str] | None:
     from limner.training.joined import in_one
 
     plan, learner = loop.plan, loop.learner
-    return cost.advice(wanted, plan.batch // learner.world.size, plan.accumulate, free, in_one(learner.method))
+    share, whole = plan.batch // learner.world.size, in_one(learner.method)
+    return cost.advice(wanted, share, plan.accumulate, free, whole, begun=loop.step > 0)
 
 
 def _prepared(
@@ -606,8 +607,9 @@ def _prepared(
     count = len(dataset)
     aside = len(unseen) if unseen is not None and unseen.rows is not None else 0
     origin |= ({"shard": request.shard} if request.shard else {}) | ({"set_aside": aside} if aside else {})
+    reads = chosen.batch * made.batches
     if found:
-        _same_part(request, aside, found)
+        _same_part(request, aside, reads, found)
     if isinstance(made, Captioned):
         some_of_all = permutation(request.seed, count, "examples")[np.arange(EXAMPLES) % count]
         made.get_buffer("examples").copy_(dataset.take(some_of_all)["text"])
@@ -618,7 +620,6 @@ def _prepared(
     if chosen.batch == 1 and any(isinstance(layer, torch.nn.BatchNorm1d) for layer in made.modules()):
         raise UsageError("batch normalisation has nothing to compare a single sample with", "give --batch 2 or more")
     refuse_parts(made, world.size, request.accumulate)
-    reads = chosen.batch * made.batches
     steps = request.steps or max(1, math.ceil(chosen.epochs * count / reads))
     epochs = steps * reads / count
     plan = Plan(
@@ -727,11 +728,13 @@ def _begun(request: Train, method: Generate, name: str, found: Checkpoint | None
     return {"init": came, "freeze": request.freeze}
 
 
-def _same_part(request: Train, aside: int, found: Checkpoint) -> None:
-    """A run goes on with the part of the data that it began with, or else it would have learned from what is unseen.
+def _same_part(request: Train, aside: int, reads: int, found: Checkpoint) -> None:
+    """A run goes on with the part of the data that it began with, or else it would have learned from what is unseen;
+    and in steps of as many samples, by which epochs, schedules and the order of the data are counted.
 
     aside   samples that are set aside now
-    raises  UsageError   if it is another part
+    reads   samples that a step reads now
+    raises  UsageError   if it is another part, or another number
     """
     header, hint = found.header, "leave that as it was, or start a new run"
     if header.get("shard", "") != request.shard:
@@ -743,6 +746,9 @@ def _same_part(request: Train, aside: int, found: Checkpoint) -> None:
         )
     if aside and header["settings"]["seed"] != request.seed:
         raise UsageError("the seed says which samples are set aside, and this run began with another", hint)
+    if header["seen"] != header["step"] * reads:
+        before = header["seen"] / header["step"]
+        raise UsageError(f"a step of this run has read {before:,.0f} samples, and cannot go on with {reads:,}", hint)
 
 
 def _wraps(request: Train, method: Generate, dataset: Dataset, unseen: Dataset | None, world: World) -> list[Wrap]:

@@ -152,12 +152,15 @@ def _container() -> list[int]:
         return []
 
 
-def advice(wanted: Need, batch: int, parts: int, free: float, batchwise: bool) -> tuple[str, str] | None:
+def advice(
+    wanted: Need, batch: int, parts: int, free: float, batchwise: bool, begun: bool = False
+) -> tuple[str, str] | None:
     """A sentence and a hint where a step has no room; None where it has.
 
     batch      samples of a batch in this process
     parts      that it is walked in
     batchwise  whether the method cannot be walked in parts
+    begun      whether the run has made steps already, so that its batch and networks stay
     """
     needed = wanted.bytes(batch, parts)
     if needed <= free:
@@ -165,6 +168,8 @@ def advice(wanted: Need, batch: int, parts: int, free: float, batchwise: bool) -
     fits = [k for k in range(parts + 1, batch + 1) if batch % k == 0 and wanted.bytes(batch, k) <= free]
     if fits and not batchwise:
         hint = f"give --accumulate {fits[0]}"
+    elif begun:
+        hint = "go on where more memory is free, or start a new run with a smaller --batch"
     elif smaller := wanted.largest(free, batch, parts):
         hint = f"give --batch {smaller}"
     else:
