@@ -95,6 +95,8 @@ class Learner:
         self.method.train()
         self.method.moment = Moment(index, self.total)
         self.method.pace = lambda player: self.pace(player, index)
+        for wrap in self.wraps:
+            wrap.before(seen)
         # A forward pass writes running statistics, so a step that is not made must give them back.
         before = [buffer.clone() for buffer in self._buffers]
         walks = [self.method.step(part) for part in parts]

@@ -73,8 +73,11 @@ class Transition(Wrap):
         (told,) = inputs
         return (told * self.scale + told.mean(1, keepdim=True) * (1 - self.scale),)
 
+    def before(self, seen: int) -> None:
+        # Going back restores the checkpoint's count, and the run's end is counted from the start of the run.
+        self.seen = float(seen)
+
     def after(self, told: Mapping[str, float], index: int, batch: int) -> dict[str, float]:
-        # Steps that were skipped or gone back on count too, as they do for the run's end.
         self.seen = (index + 1.0) * batch
         return {"class_scale": self.scale}
 

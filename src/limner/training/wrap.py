@@ -21,6 +21,12 @@ class Wrap:
 
     name: ClassVar[str]
 
+    def before(self, seen: int) -> None:
+        """What changes before a step.
+
+        seen   samples that the run has read so far, in steps that were skipped or gone back on too
+        """
+
     def batch(self, batch: Batch, indices: np.ndarray) -> Batch:
         """What the method learns from instead of these samples.
 
