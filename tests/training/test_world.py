@@ -54,7 +54,18 @@ def test_two_processes_make_the_run_that_one_makes(tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="a batch of 128 cannot be shared by 3 processes in 1 parts each"):
-        list(limner.train("gan", data="ring"))
+        list(limner.train("gan", data="ring", batch=128))
+
+
+def test_a_variant_s_own_batch_is_what_must_be_shared(tmp_path):
+    """R3GAN's published batch is 512; 128 is what others take."""
+    tiny = {"data": "digits", "variant": "paper", "network": "dense", "width": 4, "latent": 2, "augment_p": 0,
+            "threads": 1}  # fmt: skip
+    *_, done = limner.train("r3gan", **tiny, steps=1, accumulate=256, out=tmp_path / "a")
+    assert done.values["images"] == 2 * 512
+    with pytest.raises(UsageError, match="a batch of 512 cannot be shared by 1 processes in 3 parts each"):
+        list(limner.train("r3gan", **tiny, steps=1, accumulate=3, out=tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
 
 
 def test_several_processes_need_a_folder(monkeypatch):

@@ -125,12 +125,8 @@ def train(
         raise UsageError("train needs a method", nearest("", catalog.names()))
     chosen = catalog.head(method).Config.read(config)
     _refuse_idle(chosen, None if request.resume is None else named)
-    if chosen.batch % (request.accumulate * int(os.environ.get("WORLD_SIZE", "1"))):
-        raise UsageError(
-            f"a batch of {chosen.batch} cannot be shared by {os.environ.get('WORLD_SIZE', '1')} processes in "
-            f"{request.accumulate} parts each",
-            "give a --batch that the product divides",
-        )
+    if "batch" in config:  # Else a variant may bring its own, which is known with the data.
+        _refuse_uneven(chosen.batch, request.accumulate, int(os.environ.get("WORLD_SIZE", "1")))
     if "WORLD_SIZE" in os.environ and request.out is None and request.resume is None:
         raise UsageError("several processes need to know the run folder", "give --out")
     if request.out is not None and request.resume is None:
@@ -282,6 +278,19 @@ def _refuse_idle(chosen: TrainingConfig, named: Collection[str] | None) -> None:
                     f"{flag} belongs to a rate that changes, and {schedule} is constant",
                     f"add {schedule} cosine, or leave out {flag}",
                 )
+
+
+def _refuse_uneven(batch: int, parts: int, processes: int) -> None:
+    """See that a batch can be shared out evenly.
+
+    parts   that each process walks its share in
+    raises  UsageError   if it cannot
+    """
+    if batch % (parts * processes):
+        raise UsageError(
+            f"a batch of {batch} cannot be shared by {processes} processes in {parts} parts each",
+            "give a --batch that the product divides",
+        )
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -619,6 +628,7 @@ def _prepared(
         )
     if chosen.batch == 1 and any(isinstance(layer, torch.nn.BatchNorm1d) for layer in made.modules()):
         raise UsageError("batch normalisation has nothing to compare a single sample with", "give --batch 2 or more")
+    _refuse_uneven(chosen.batch, request.accumulate, world.size)
     refuse_parts(made, world.size, request.accumulate)
     steps = request.steps or max(1, math.ceil(chosen.epochs * count / reads))
     epochs = steps * reads / count
