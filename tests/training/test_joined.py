@@ -12,6 +12,8 @@ from toys import ALONE, Duel, learner
 
 import limner
 from limner.core.errors import UsageError
+from limner.core.signal import Signal
+from limner.models.model import build
 from limner.nn.elementwise import Dropout
 from limner.training.joined import Rows, join_layers, refuse_parts
 
@@ -116,6 +118,23 @@ def test_accumulated_parts_with_dropout_equal_the_joined_batch():
     told = learner(whole).step(0, [{"x": x}], 0)
     assert learner(parts).step(0, [{"x": x[:4]}, {"x": x[4:]}], 0) == pytest.approx(told, rel=1e-6)
     assert parts.a.w.item() == pytest.approx(whole.a.w.item(), abs=1e-6)
+
+
+def test_accumulated_parts_with_spectral_normalisation_equal_the_joined_batch():
+    """Weights and the vectors of the power iteration, which one turn of the joined batch turns once for each pass."""
+    x = torch.rand(16, 1, 8, 8) * 2 - 1
+    found = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        made = build("gan", {"network": "dense", "width": 4, "latent": 5, "spectral": True},
+                     Signal(channels=1, size=(8, 8)))  # fmt: skip
+        taught = learner(made)
+        for step in range(3):
+            taught.step(step, [{"x": part} for part in x.chunk(parts)], 16 * step)
+        found.append(made.state_dict())
+    assert any(name.endswith(".left") for name in found[0])
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, atol=1e-5, rtol=1e-4)
 
 
 def test_what_cannot_be_walked_in_parts_is_refused():

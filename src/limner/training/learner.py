@@ -15,6 +15,7 @@ from limner.core.config import Adam
 from limner.core.method import Batch, Luck, Method, Moment, Move, Turn
 from limner.core.random import seed_torch, stream
 from limner.core.tensorfile import load_into
+from limner.nn.spectral import Spectral
 from limner.training.average import Average
 from limner.training.joined import Rows, join_layers, refuse_parts
 from limner.training.world import World
@@ -70,6 +71,7 @@ class Learner:
             for name in self.settings
         }
         self._buffers = list(method.buffers())
+        self._iterated = [layer.left for layer in method.modules() if isinstance(layer, Spectral)]
         # One pass over the weights in place of a dozen: a quarter of the time on a CPU.
         fused = world.device.type in ("cpu", "cuda")
         self.optimisers = {
@@ -105,7 +107,11 @@ class Learner:
         values: dict[str, float] = {}
         for number in count():
             moves = []
+            began = [left.clone() for left in self._iterated]
             for walk, luck, place in zip(walks, lucks, places, strict=True):
+                # Each part would turn the power iteration once more; so all begin where the joined batch would.
+                for left, first in zip(self._iterated, began, strict=True):
+                    left.copy_(first)
                 # Dropout draws from torch's own generator, so each turn names that stream too: every part draws for
                 # the joined batch and takes its rows.
                 seed_torch(stream(self.seed, "layers", index, number, 0), self.world.device)
