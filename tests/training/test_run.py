@@ -21,6 +21,7 @@ from PIL import Image
 import limner
 from limner.core.errors import LimnerError, UsageError
 from limner.core.events import Epoch, Finished, Note, Progress, Saved, Warned
+from limner.core.files import atomic
 from limner.core.tensorfile import read_tensors, write_tensors
 from limner.training import checkpoint, cost
 from limner.training.guard import Diverged
@@ -81,6 +82,29 @@ def test_a_signal_saves_and_names_the_command_to_go_on(tmp_path, number, code):
     assert f"limner train --resume {tmp_path / 'run'}" in output
     newest = checkpoint.newest_first(tmp_path / "run" / "checkpoints")[0]
     assert f"step {int(newest.stem[5:]):,} of 1,000,000" in output
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_a_killed_process_left_half_written_is_taken_away(tmp_path, force):
+    run(tmp_path / "a", steps=4)
+    writing = [atomic(tmp_path / "a" / name) for name in (
+        "settings.json", "grids/epoch-001.png", "checkpoints/best.safetensors", "checkpoints/step-00000009.safetensors",
+    )]  # fmt: skip
+    for each in writing:
+        each.__enter__()
+    mine = tmp_path / "a/checkpoints/.mine.safetensors.12345678.part"
+    mine.write_text("keep me")
+    there = list((tmp_path / "a").rglob("*.part"))
+    assert len(there) == 5
+    if force:
+        run(tmp_path / "a", steps=4, force=True)
+    else:
+        told = [event.text for event in limner.train(resume=tmp_path / "a", steps=5) if isinstance(event, Note)]
+        [named] = [text for text in told if text.startswith("took away what a killed process left half written: ")]
+        assert all(path.name in named for path in there if path != mine)
+    assert list((tmp_path / "a").rglob("*.part")) == [mine]
+    for each in writing:
+        each.gen.close()
 
 
 def test_two_runs_on_one_folder_the_second_is_refused(tmp_path):

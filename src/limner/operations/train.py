@@ -325,6 +325,11 @@ def _train(method: str, request: Train, config: Mapping[str, Any], named: Collec
                 # Asked again with the lock in hand: another run may have begun here meanwhile.
                 refuse_existing(folder, request.force)
                 _clear(folder)
+            elif half := _half_written(folder):
+                for path in half:
+                    path.unlink()
+                names = ", ".join(path.name for path in half)
+                yield Note(f"took away what a killed process left half written: {names}")
         found = None
         if begin is None:
             looking = _newest(folder)
@@ -866,6 +871,18 @@ def _clear(folder: Path) -> None:
         for path in (folder / sub).glob("*"):
             if re.fullmatch(pattern, path.name):
                 path.unlink()
+    for path in _half_written(folder):
+        path.unlink()
+
+
+def _half_written(folder: Path) -> list[Path]:
+    """The temporary files of a run's writers that were killed (see core.files.atomic); whoever holds the lock is alone.
+
+    What has no name of limner's stays.
+    """
+    ours = {"": "|".join(map(re.escape, _OURS)), **_OUR_FOLDERS}
+    return [path for sub, pattern in ours.items() for path in sorted((folder / sub).glob(".*.part"))
+            if re.fullmatch(rf"\.({pattern})\.\w+\.part", path.name)]  # fmt: skip
 
 
 def _writer() -> Any:
