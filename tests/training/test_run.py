@@ -548,9 +548,22 @@ def test_a_dry_run_of_an_old_run_leaves_it_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "a", steps=3)
     before = {path: path.read_bytes() for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()}
-    events = list(limner.train(resume=tmp_path / "a", steps=9, dry_run=True))
+    events = list(limner.train(resume=tmp_path / "a", steps=9, evaluate_every=1, dry_run=True))
     assert isinstance(events[-1], Finished)
+    assert [event.text for event in events if getattr(event, "text", "").startswith("changed")] == [
+        "changed on resume: evaluate_every: 0.0 → 1.0", "changed on resume: steps: 3 → 9"
+    ]  # fmt: skip
     assert before == {path: path.read_bytes() for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(("now", "said"), [
+    ({"shard": "2/2"}, "this run began with --shard 1/2"), ({"batch": 40}, "cannot go on with 40"),
+    ({"steps": 2}, "has gone 3 steps already, more than the 2 asked for"),
+])  # fmt: skip
+def test_a_dry_run_of_an_old_run_is_refused_for_what_the_run_is(tmp_path, now, said):
+    run(tmp_path / "a", steps=3, shard="1/2")
+    with pytest.raises(UsageError, match=said):
+        list(limner.train(resume=tmp_path / "a", dry_run=True, **{"steps": 9, **now}))
 
 
 def test_epochs_win_over_the_steps_of_before(tmp_path, monkeypatch):

@@ -229,12 +229,13 @@ def _resumed(
     return name, whole, catalog.head(name).Config.read(config).varied(own).model_dump(exclude_unset=True)
 
 
-def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str]) -> Iterator[Event]:
+def _compared(found: Checkpoint, loop: Loop, named: Collection[str]) -> Iterator[Event]:
     """Tell how this run differs from the one that wrote the checkpoint.
 
     named   the settings that a person asked for now, by dotted name
-    raises  UsageError   if anything differs that shapes the result and that nobody named
+    raises  UsageError   if anything differs that shapes the result and that nobody named, or the run has gone further
     """
+    facts = loop.facts
     was, now = (flat(each.get("settings", {})) for each in (found.header, facts))
     changes = {key: f"{key}: {was[key]} → {now[key]}" for key in was.keys() & now.keys() if was[key] != now[key]}
     if drift := sorted(changes.keys() - named):
@@ -258,6 +259,12 @@ def _compared(found: Checkpoint, facts: Mapping[str, Any], named: Collection[str
              if before.get(key, after[key]) != after[key]]  # fmt: skip
     if other:
         yield Warned(f"the results will differ in their last digits from those of one go ({', '.join(other)})")
+    gone, wanted = found.header["step"], loop.plan.steps
+    if gone > wanted:
+        raise UsageError(
+            f"{loop.folder} has gone {gone:,} steps already, more than the {wanted:,} asked for",
+            f"give --steps {gone} or more",
+        )
 
 
 def _refuse_idle(chosen: TrainingConfig, named: Collection[str] | None) -> None:
@@ -312,7 +319,7 @@ def _train(method: str, request: Train, config: Mapping[str, Any], named: Collec
             fetching = features.fetch(suited(dataset.manifest))
             yield from fetching if world.first else _silent(fetching)
         if request.dry_run:
-            told = _dry_run(method, request, config, dataset, unseen, world)
+            told = _dry_run(method, request, config, dataset, unseen, world, named)
             yield from told if world.first else _silent(told)
             return
         prepared = partial(_prepared, method, request, config, dataset, unseen, world)
@@ -430,13 +437,7 @@ def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Coll
 
     folder, world, learner = loop.folder, loop.learner.world, loop.learner
     if found is not None:
-        notes = list(_compared(found, loop.facts, named))
-        gone, wanted = found.header["step"], loop.plan.steps
-        if gone > wanted:
-            raise UsageError(
-                f"{folder} has gone {gone:,} steps already, more than the {wanted:,} asked for",
-                f"give --steps {gone} or more",
-            )
+        notes = list(_compared(found, loop, named))
         loop.resume(found, anew=any(name.endswith(".lr") for name in named))
         if loop.guard.reloads:
             back = f"× {loop.guard.rate_factor:g}, as training went back {times(loop.guard.reloads)}"
@@ -490,12 +491,20 @@ def _dry_run(
     dataset: Dataset,
     unseen: Dataset | None,
     world: World,
+    named: Collection[str],
 ) -> Iterator[Event]:
-    """What the run would take: weights, time by a few real steps, memory by small ones."""
+    """What the run would take: weights, time by a few real steps, memory by small ones.
+
+    named   the settings that a person asked for now, by dotted name
+    raises  UsageError   for what the run itself would be refused for
+    """
     from limner.training import cost
 
-    quiet = request.model_copy(update={"evaluate_every": 0})
-    loop = _prepared(method, quiet, config, dataset, unseen, world, None)(Path())
+    found = None if request.resume is None else (yield from _newest(request.resume))
+    loop = _prepared(method, request, config, dataset, unseen, world, found)(request.resume or Path())
+    if found is not None:
+        yield from _compared(found, loop, named)
+        loop.step = found.header["step"]
     learner, plan = loop.learner, loop.plan
     before, free, wanted = cost.peak(world.device), cost.room(world.device), _need(loop)
     each = {name: sum(p.numel() for p in weights) for name, weights in learner.players.items()}
@@ -660,7 +669,8 @@ def _prepared(
     watched = max(64, 256 // made.passes)
     some = dataset.take(permutation(request.seed, count, "watch")[:watched])
     other = None if unseen is None else unseen.take(permutation(request.seed, len(unseen), "watch")[:watched])
-    eye = features.load(suited(dataset.manifest)) if request.evaluate_every and made.signal.rank else None
+    evaluates = request.evaluate_every and not request.dry_run
+    eye = features.load(suited(dataset.manifest)) if evaluates and made.signal.rank else None
     facts = {
         "method": method,
         "settings": {"method": method, **request.model_dump(mode="json", exclude=_NOT_OF_THE_RUN),
