@@ -67,10 +67,13 @@ def test_each_of_several_discriminators_keeps_its_first_layers():
 
 
 def test_layers_that_read_something_else_than_the_picture_are_not_counted():
-    made = build("ddgan", {"width": 8}, Signal(channels=1, size=(16, 16)))
-    freeze(made, 1)
-    kept = [name for name, weight in made.discriminator.named_parameters() if not weight.requires_grad]
-    assert set(kept) == {"first.weight", "first.bias"}, "and not the layers for the time"
+    """Those of ddgan's discriminator that read the time stand before its first convolution and in each block."""
+    passed = ["first", "blocks.0.one", "blocks.0.two", "blocks.0.short", "blocks.1.one"]
+    for count in (1, 5):
+        made = build("ddgan", {"width": 8}, Signal(channels=1, size=(16, 16)))
+        freeze(made, count)
+        kept = [name for name, weight in made.discriminator.named_parameters() if not weight.requires_grad]
+        assert {name.rpartition(".")[0] for name in kept} == set(passed[:count])
 
 
 def test_a_resumed_run_is_the_same_without_the_model_that_it_began_from(tmp_path):

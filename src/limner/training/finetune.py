@@ -95,8 +95,8 @@ def freeze(method: Method, count: int) -> None:
 
     Batch norms between them are kept as well; their running averages still follow the data.
 
-    count    layers with weights of each, from the picture on: dense ones that come before all convolutions read
-             something else, a caption or a time
+    count    layers with weights of each, from the picture on: dense ones that come before a convolution read
+             something else, a caption or a time, and are left as they are
     raises   UsageError   if there are not more layers than that
 
     Source: Mo et al. 2020, arXiv:2002.10964
@@ -106,12 +106,13 @@ def freeze(method: Method, count: int) -> None:
         modules = list(judge.modules())
         dense = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
         convolutions = [i for i, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
-        layers = sorted([*convolutions, *(i for i in dense if not convolutions or i > convolutions[0])])
+        beside = [i for i in dense if convolutions and i < convolutions[-1]]
+        layers = sorted({*convolutions, *dense} - {*beside})
         if count >= len(layers):
             raise UsageError(
                 f"the discriminator has {len(layers)} layers, and --freeze {count} would leave it nothing to learn",
                 f"give --freeze {len(layers) - 1} or less",
             )
-        for module in modules[layers[0] : layers[count]] if count else []:
-            for weight in module.parameters(recurse=False):
+        for i in {*range(layers[0], layers[count])} - {*beside} if count else ():
+            for weight in modules[i].parameters(recurse=False):
                 weight.requires_grad_(False)
