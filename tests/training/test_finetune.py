@@ -104,6 +104,8 @@ def test_a_run_goes_on_with_the_model_that_it_began_from(tmp_path, other):
     ({"width": 8}, r"does not fit: 'discriminator.1.bias' is \(16,\), needed \(32,\)", "build it alike: --width 4"),
     ({"latent": 6}, "does not fit", "build it alike: --latent 5"),
     ({"data": "ring"}, "does not fit", "its pictures or classes differ"),
+    ({"size": 16}, "does not fit", "give --size 8"),
+    ({"size": 16, "colour": "colour"}, "does not fit", "give --size 8 --colour grey"),
     ({"freeze": 4}, "the discriminator has 4 layers, and --freeze 4 would leave it nothing", "give --freeze 3 or less"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(tmp_path, more, message, hint):
@@ -152,8 +154,13 @@ def test_the_hint_names_what_shapes_the_networks_as_the_command_line_has_it(tmp_
 
 def test_another_method_s_model_and_freezing_without_one_are_refused(tmp_path):
     run(tmp_path / "a")
-    with pytest.raises(UsageError, match="is a model of gan, and this is a run of dcgan"):
+    with pytest.raises(UsageError, match="is a model of gan, and this is a run of dcgan") as error:
         run(tmp_path / "b", "dcgan", init=tmp_path / "a")
+    assert error.value.hint == f"limner train gan --init {tmp_path / 'a/model.safetensors'}"
+    list(limner.ensemble(tmp_path / "a", out=tmp_path / "e"))
+    with pytest.raises(UsageError, match="is a model of ensemble, and this is a run of gan") as error:
+        run(tmp_path / "b", init=tmp_path / "e")
+    assert error.value.hint == "give a model of gan"
     with pytest.raises(UsageError, match="--freeze keeps layers of a saved model"):
         run(tmp_path / "c", freeze=1)
 

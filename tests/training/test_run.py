@@ -209,10 +209,12 @@ def test_settings_repeat_a_run_when_defaults_change(tmp_path):
     assert stored.keys() == every - {"resume", "force", "out", "dry_run"} | {"method"}
 
 
-def test_another_network_does_not_fit_the_checkpoint(tmp_path):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_another_network_does_not_fit_the_checkpoint(tmp_path, dry_run):
     run(tmp_path / "a", steps=5)
-    with pytest.raises(LimnerError, match="does not fit"):
-        list(limner.train("gan", resume=tmp_path / "a", width=8, steps=9))
+    with pytest.raises(UsageError, match=r"the networks of .*a do not fit what is asked for now") as error:
+        list(limner.train("gan", resume=tmp_path / "a", width=8, average=5, steps=9, dry_run=dry_run))
+    assert error.value.hint == "build it alike: --width 4"
 
 
 def test_the_last_ones_and_the_best_are_kept_and_foreign_files_stay(tmp_path):

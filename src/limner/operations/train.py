@@ -267,6 +267,23 @@ def _compared(found: Checkpoint, loop: Loop, named: Collection[str]) -> Iterator
         )
 
 
+@contextmanager
+def _as_built(loop: Loop, found: Checkpoint) -> Iterator[None]:
+    """While the checkpoint is loaded into the run's networks.
+
+    raises UsageError   if others are asked for now than the run has
+    """
+    from limner.training.finetune import difference
+
+    try:
+        yield
+    except ModelError:
+        alike = difference(found.header.get("settings", {}), loop.learner.method)
+        if not alike:
+            raise
+        raise UsageError(f"the networks of {loop.folder} do not fit what is asked for now", alike) from None
+
+
 def _refuse_idle(chosen: TrainingConfig, named: Collection[str] | None) -> None:
     """See that no end of a schedule is chosen for a rate that never changes.
 
@@ -438,7 +455,8 @@ def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Coll
     folder, world, learner = loop.folder, loop.learner.world, loop.learner
     if found is not None:
         notes = list(_compared(found, loop, named))
-        loop.resume(found, anew=any(name.endswith(".lr") for name in named))
+        with _as_built(loop, found):
+            loop.resume(found, anew=any(name.endswith(".lr") for name in named))
         if loop.guard.reloads:
             back = f"× {loop.guard.rate_factor:g}, as training went back {times(loop.guard.reloads)}"
             notes.append(Note(f"learning rates are {back}; one that is named now (--generator.lr, say) is taken whole"))
@@ -502,10 +520,12 @@ def _dry_run(
 
     found = None if request.resume is None else (yield from _newest(request.resume))
     loop = _prepared(method, request, config, dataset, unseen, world, found)(request.resume or Path())
+    learner, plan = loop.learner, loop.plan
     if found is not None:
         yield from _compared(found, loop, named)
+        with _as_built(loop, found):
+            learner.restore(found.tensors, found.path)
         loop.step = found.header["step"]
-    learner, plan = loop.learner, loop.plan
     before, free, wanted = cost.peak(world.device), cost.room(world.device), _need(loop)
     each = {name: sum(p.numel() for p in weights) for name, weights in learner.players.items()}
     weights = sum(p.numel() for p in learner.method.parameters())

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from limner.core import catalog
 from limner.core.errors import LimnerError, ModelError, UsageError
 from limner.core.method import Method
+from limner.core.signal import Signal
 from limner.core.tensorfile import read_header, read_tensors
 from limner.tasks.generate import Captioned, Generate
 from limner.training.wrap import judges
@@ -24,10 +26,10 @@ def start_from(path: Path, method: Method, name: str) -> str:
              ModelError   if the file is no limner model, or is damaged
     """
     header, tensors = read_tensors(path, "model")
-    if header.get("method") != name:
+    if (other := header.get("method")) != name:
         raise UsageError(
-            f"--init {path} is a model of {header.get('method')}, and this is a run of {name}",
-            f"limner train {header.get('method')} --init {path}",
+            f"--init {path} is a model of {other}, and this is a run of {name}",
+            f"limner train {other} --init {path}" if other in catalog.names() else f"give a model of {name}",
         )
     own = method.state_dict()
     for key in sorted(own.keys() | tensors.keys()):
@@ -35,8 +37,7 @@ def start_from(path: Path, method: Method, name: str) -> str:
         if there != needed:
             raise UsageError(
                 f"--init {path} does not fit: '{key}' is {there or 'not there'}, needed {needed or 'nowhere'}",
-                _difference(header.get("config", {}), method)
-                or f"its pictures or classes differ: {header.get('signal')}",
+                difference(header.get("config", {}), method) or _shape(header.get("signal") or {}, method.signal),
             )
     try:
         method.load_state_dict(tensors)
@@ -62,8 +63,11 @@ def renamed(path: Path, method: Generate, classes: Sequence[str]) -> str | None:
     )
 
 
-def _difference(there: Mapping[str, Any], method: Method) -> str:
-    """The flags that give this run the networks of the other, where settings of networks differ."""
+def difference(there: Mapping[str, Any], method: Method) -> str:
+    """A hint with the flags that give this run the networks of another, where settings of networks differ; else ''.
+
+    there   the other's settings, plain values by name
+    """
     here = method.config.model_dump(mode="json")
     flags = [
         _flag(name, value)
@@ -71,6 +75,15 @@ def _difference(there: Mapping[str, Any], method: Method) -> str:
         if name in here and here[name] != value and not isinstance(value, Mapping) and _shapes(method, name, value)
     ]
     return f"build it alike: {' '.join(flags)}" if flags else ""
+
+
+def _shape(there: Mapping[str, Any], signal: Signal) -> str:
+    """A hint with the flags that give this run's pictures the shape of another's, where flags can."""
+    size, channels, flags = tuple(there.get("size") or ()), there.get("channels"), []
+    if len(size) == 2 == signal.rank:
+        flags += [f"--size {size[0]}"] if size != signal.size and size[0] == size[1] else []
+        flags += [f"--colour {'grey' if channels == 1 else 'colour'}"] if channels != signal.channels else []
+    return f"give {' '.join(flags)}" if flags else f"its pictures or classes differ: {there}"
 
 
 def _shapes(method: Method, name: str, value: Any) -> bool:
