@@ -82,7 +82,7 @@ def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProbl
                 if problem := _too_large(image, pixels):
                     return problem
                 width, height = image.size
-                if _orientation(image) >= 5:
+                if _orientation(image) >= 5 and image.format != "TIFF":  # of a TIFF, Pillow gives the upright size
                     width, height = height, width
                 jpeg = image.format in ("JPEG", "MPO")
                 return Header(width, height, _is_colour(image), tuple(_oddities(image)), jpeg)
@@ -167,11 +167,12 @@ def jpeg_decoder() -> str:
 
 def _upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     """The decoded picture as L or RGB, turned as its EXIF says."""
-    turn = _TURNS.get(_orientation(image))
     if size is not None and image.format == "JPEG":
         # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the wanted size is kept.
         image.draft(None, (2 * max(size), 2 * max(size)))
     plain = _plain(image)
+    # Read only now: a TIFF is turned by Pillow itself while it decodes, which takes the orientation away.
+    turn = _TURNS.get(_orientation(image))
     return plain.transpose(turn) if turn is not None else plain
 
 

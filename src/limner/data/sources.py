@@ -28,7 +28,7 @@ from limner.data.pack import (
     write_pack,
 )
 
-_PACKER = 2
+_PACKER = 3
 """Goes up when the same pictures are packed to other bytes, so that the cache is not taken for new."""
 
 
