@@ -12,9 +12,10 @@ from PIL import Image
 from limner.core.errors import DataError, UsageError
 from limner.core.events import Note, Progress, Warned
 from limner.data import folder as module
+from limner.data.folder import Choices
 from limner.data.images import decode, jpeg_decoder
 from limner.data.pack import open_pack
-from limner.data.sources import open_data, open_parts
+from limner.data.sources import open_data, open_parts, prepare_pack
 
 
 def _say(drain, source, **choices):
@@ -102,6 +103,34 @@ def test_labels_of_a_test_part_with_other_classes_are_left_out(tmp_path, fill, d
     fill(tmp_path, {f"{place}/{i}.png": (8, 8) for place in ("train/ant", "train/cat", "test/cat") for i in (1, 2)})
     _, (train, test) = drain(open_parts(str(tmp_path)))
     assert train.labels is not None and test.labels is None and len(test) == 2
+
+
+def test_runs_and_packs_of_limner_below_a_folder_are_passed_over(tmp_path, fill, drain):
+    fill(tmp_path, {f"{label}/{i}.png": (8, 8) for label in ("cat", "dog") for i in (1, 2)})
+    _, before = drain(open_data(str(tmp_path)))
+    drain(prepare_pack(str(tmp_path), tmp_path / "packed", Choices()))
+    run = tmp_path / "runs" / "gan-001"
+    fill(run, {"settings.json": b"{}", "log.jsonl": b"", "losses.png": (9, 9), "grids/epoch-001.png": (30, 30)})
+    events, found = drain(open_data(str(tmp_path)))
+    assert found.manifest == before.manifest and found.manifest.classes == ("cat", "dog")
+    fill(tmp_path, {"dog/3.png": (8, 8)})
+    events, found = drain(open_data(str(tmp_path)))
+    assert len(found) == 5 and found.manifest.classes == ("cat", "dog")
+    assert Warned("is a run of limner: passed over: runs/gan-001") in events
+    assert Warned("is a pack: passed over: packed") in events
+
+
+def test_a_run_that_is_named_itself_is_a_folder_of_pictures(tmp_path, fill, drain):
+    fill(tmp_path / "run", {"settings.json": b"{}", "log.jsonl": b"", "grids/a.png": (8, 8), "grids/b.png": (8, 8)})
+    assert len(drain(open_data(str(tmp_path / "run")))[1]) == 2
+
+
+def test_of_many_refusals_of_one_kind_the_first_are_named(tmp_path, fill, drain):
+    fill(tmp_path / "cats", {"a.png": (8, 8), "b.png": (8, 8)})
+    for i in range(7):
+        (tmp_path / "cats" / f"link{i}").symlink_to(tmp_path, target_is_directory=True)
+    (told,) = [event for event in drain(open_data(str(tmp_path / "cats")))[0] if isinstance(event, Warned)]
+    assert told.text.startswith("is a link to a folder: not followed: link") and told.text.endswith(" and 2 more")
 
 
 def test_colour_is_taken_if_any_picture_has_it(tmp_path, fill, drain, encode):

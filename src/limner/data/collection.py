@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from limner.core.errors import DataError, UsageError
+from limner.data.pack import MANIFEST, SAMPLES
 
 LARGEST = 256 << 20
 """Bytes a single file may have."""
@@ -95,7 +96,11 @@ class Collection(ABC):
 
 
 class Folder(Collection):
-    """Files in a folder and the folders below. Links to files are followed, links to folders are not."""
+    """Files in a folder and the folders below. Links to files are followed, links to folders are not.
+
+    limner's own runs and packs below it are passed over: a run's previews are no pictures to learn from, and they
+    change while it lasts.
+    """
 
     kind = "folder"
 
@@ -106,6 +111,10 @@ class Folder(Collection):
     def _names(self) -> Iterator[str]:
         for here, folders, files in os.walk(self.path, onerror=self._note_unlisted):
             where = Path(here)
+            if where != self.path and (made := _made_by_limner(folders, files)):
+                self.refused.append((self._relative(where), f"is {made}: passed over"))
+                folders.clear()
+                continue
             for folder in folders:
                 if (where / folder).is_symlink():
                     self.refused.append((self._relative(where / folder), "is a link to a folder: not followed"))
@@ -128,6 +137,13 @@ class Folder(Collection):
         for name in sorted(self._names()):
             state = (self.path / name).stat()
             yield f"{name!a} {state.st_size} {state.st_mtime_ns}"
+
+
+def _made_by_limner(folders: Sequence[str], files: Sequence[str]) -> str:
+    """What of limner's a folder is that holds these, or nothing."""
+    if "settings.json" in files and ("log.jsonl" in files or "checkpoints" in folders):
+        return "a run of limner"
+    return "a pack" if MANIFEST in files and SAMPLES in files else ""
 
 
 def _open_file(path: Path) -> BinaryIO:

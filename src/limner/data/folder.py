@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -29,7 +29,7 @@ _LISTED = ".jpg .png .webp .bmp .tif .gif"
 _EVERY = 0.25
 """Seconds between two events of progress."""
 _NAMED = 5
-"""Files that one line about oddities names; files.jsonl names them all."""
+"""Files that one line about oddities names; files.jsonl names all that could have been packed."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def pack_pictures(
     named, beside = _choose(collection, given, choices)
     if beside:
         yield Warned(f"{beside} beside the folders train and test of {given}: left out of both")
-    yield from (Warned(f"{name} {reason}") for name, reason in collection.refused)
+    yield from map(Warned, _grouped((reason, name) for name, reason in collection.refused))
     pictures, left_out = yield from _look(collection, named, choices)
     _need_two(pictures, left_out, given)
     shape = (_channels(pictures, choices), *_size(pictures, choices, given))
@@ -262,13 +262,18 @@ def _size(pictures: Sequence[Picture], choices: Choices, given: str) -> tuple[in
 
 def _oddities(pictures: Sequence[Picture], shape: tuple[int, ...]) -> Iterator[Event]:
     """One line for each kind of oddity."""
+    odd = ((oddity, shown(picture.member.name)) for picture in pictures for oddity in _odd(picture, shape))
+    yield from map(Note, _grouped(odd, f" (see {FILES})"))
+
+
+def _grouped(said: Iterable[tuple[str, str]], where: str = "") -> Iterator[str]:
+    """One line for all names of which the same is said; where: what has the names that no longer fit in."""
     kinds: dict[str, list[str]] = {}
-    for picture in pictures:
-        for oddity in _odd(picture, shape):
-            kinds.setdefault(oddity, []).append(shown(picture.member.name))
-    for oddity, names in sorted(kinds.items()):
-        more = f" and {len(names) - _NAMED:,} more (see {FILES})" if len(names) > _NAMED else ""
-        yield Note(f"{oddity}: {', '.join(names[:_NAMED])}{more}")
+    for what, name in said:
+        kinds.setdefault(what, []).append(name)
+    for what, names in sorted(kinds.items()):
+        more = f" and {len(names) - _NAMED:,} more{where}" if len(names) > _NAMED else ""
+        yield f"{what}: {', '.join(names[:_NAMED])}{more}"
 
 
 def _odd(picture: Picture, shape: tuple[int, ...]) -> Iterator[str]:
