@@ -62,6 +62,16 @@ def test_without_out_it_goes_where_training_looks(pets):
     assert open_pack(place).manifest == dataset.manifest and place.name.startswith("pets-")
 
 
+@pytest.mark.parametrize(("flag", "value"), [("licence", "CC0-1.0"), ("attribution", "Ann"), ("limit", 100)])
+def test_what_training_would_not_find_in_the_cache_needs_out(pets, flag, value):
+    with pytest.raises(UsageError) as error:
+        _run(source=str(pets), size=16, **{flag: value})
+    assert str(error.value) == (
+        f"--{flag} is for a pack of its own: training from the pictures themselves would not know of it\n"
+        "hint: add --out PACK, and train with --data PACK"
+    )
+
+
 def test_an_existing_pack_needs_force(pets, tmp_path):
     _run(source=str(pets), size=16, out=tmp_path / "out")
     with pytest.raises(UsageError) as error:

@@ -88,13 +88,16 @@ def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[E
     out      the pack's folder, where a pack is replaced; None for the cache
     choices  how pictures are packed; licence and attribution are for folders and archives only
     returns  the pack and its folder
-    raises   UsageError, DataError   as of `open_data`, or if `out` holds anything but a pack
+    raises   UsageError, DataError   as of `open_data`; if `out` holds anything but a pack; or without it, if training,
+                                     which does not know these choices, would not find the pack in the cache
     """
     what = _resolve(source)
     if not isinstance(what, Collection) and (choices.licence or choices.attribution):
         raise UsageError(
             f"'{source}' has its licence and attribution already", "give --licence for pictures of your own"
         )
+    if out is None:
+        _refuse_unknown_to_training(choices)
     if isinstance(what, Collection) and out is not None:
         with building(out) as folder:
             yield from pack_pictures(what, source, choices, folder)
@@ -109,6 +112,20 @@ def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[E
             f"'{source}' is drawn in a moment, so there is nothing to prepare", "give --out to have a pack"
         )
     return dataset, place
+
+
+def _refuse_unknown_to_training(choices: Choices) -> None:
+    usual = Choices()
+    for flag, value, default in (
+        ("--licence", choices.licence, usual.licence),
+        ("--attribution", choices.attribution, usual.attribution),
+        ("--limit", choices.pixels, usual.pixels),
+    ):
+        if value != default:
+            raise UsageError(
+                f"{flag} is for a pack of its own: training from the pictures themselves would not know of it",
+                "add --out PACK, and train with --data PACK",
+            )
 
 
 _Opened = tuple[Dataset, Path | None]

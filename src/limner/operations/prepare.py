@@ -30,11 +30,12 @@ class Prepare(Settings):
     out: Path | None = None
     """Where the pack goes; into limner's cache where it is not given, where training finds it again."""
     licence: str = ""
-    """Licence of your pictures, e.g. CC-BY-4.0. It travels with every model that learns from them."""
+    """Licence of your pictures, e.g. CC-BY-4.0. It travels with every model that learns from the pack; needs --out."""
     attribution: str = ""
-    """Whom to name when the pictures, or what was learnt from them, is shown."""
+    """Whom to name when the pictures, or what was learnt from them, is shown; needs --out."""
     limit: float = Field(default=64, gt=0, le=170)
-    """Most megapixels (of 2²⁰ px) a picture may have; larger ones are left out, before they fill the memory."""
+    """Most megapixels (of 2²⁰ px) a picture may have; larger ones are left out, before they fill the memory.
+    Another than the usual needs --out."""
     force: bool = False
     """Replace a pack that is there."""
 
