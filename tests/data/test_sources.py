@@ -3,6 +3,7 @@ import pytest
 
 from limner.core.errors import DataError, UsageError
 from limner.core.events import Note
+from limner.data import cache as cache_module
 from limner.data import sources
 from limner.data.builtin import BUILT_IN
 from limner.data.folder import Choices
@@ -46,7 +47,7 @@ def test_a_file_instead_of_a_folder(drain, tmp_path, encode):
 def test_opening_again_fetches_and_packs_nothing(mnist, monkeypatch, drain):
     monkeypatch.undo()  # back to the person's cache
     monkeypatch.setattr(sources, "write_pack", None)
-    monkeypatch.setattr(sources, "check_sums", None)
+    monkeypatch.setattr(cache_module, "check_sums", None)
     events, dataset = drain(open_data("mnist"))
     assert len(events) == 1
     assert events[0] == Note(f"{dataset.manifest.describe()}; source: {dataset.manifest.source}")
@@ -75,7 +76,7 @@ def test_points_have_no_colour(drain):
 
 def test_a_pack_is_a_source(drain, tmp_path):
     _, (made, _) = drain(prepare_pack("digits", tmp_path / "pack", Choices(size=16)))
-    _, dataset = drain(open_data(str(tmp_path / "pack"), verify=True))
+    _, dataset = drain(open_data(str(tmp_path / "pack")))
     assert dataset.manifest == made.manifest == open_pack(tmp_path / "pack").manifest
     assert _say(drain, tmp_path / "pack", split="test") == (
         UsageError,
@@ -84,14 +85,46 @@ def test_a_pack_is_a_source(drain, tmp_path):
     )
 
 
-def test_a_flipped_bit_in_a_pack_is_found_when_asked_for(drain, tmp_path):
-    drain(prepare_pack("digits", tmp_path / "pack", Choices()))
-    with (tmp_path / "pack" / "samples.bin").open("rb+") as file:
+def _flip(pack):
+    with (pack / "samples.bin").open("rb+") as file:
         file.write(b"\x77")
-    drain(open_data(str(tmp_path / "pack")))
-    assert _say(drain, tmp_path / "pack", verify=True)[1].startswith(
-        "the data set 'digits' is damaged: samples.bin has"
-    )
+
+
+def test_a_flipped_bit_in_a_pack_is_found(drain, tmp_path):
+    drain(prepare_pack("digits", tmp_path / "pack", Choices()))
+    _flip(tmp_path / "pack")
+    said = "the data set 'digits' is damaged: samples.bin has SHA-256 "
+    assert _say(drain, tmp_path / "pack")[1].startswith(said)
+    assert _say(drain, tmp_path / "pack", size=16)[1].startswith(said)
+
+
+def test_a_pack_is_compared_with_its_checksums_once_and_again_when_it_changed(drain, tmp_path, monkeypatch):
+    pack, read = tmp_path / "pack", []
+    drain(prepare_pack("digits", pack, Choices()))
+    check_sums = cache_module.check_sums
+    monkeypatch.setattr(cache_module, "check_sums", lambda dataset: read.append(dataset) or check_sums(dataset))
+    for _ in range(3):
+        drain(open_data(str(pack)))
+    assert len(read) == 1
+    _flip(pack)
+    for _ in range(2):
+        assert "is damaged" in _say(drain, pack)[1]
+    assert len(read) == 3
+
+
+def test_where_nothing_can_be_remembered_a_pack_is_compared_each_time(drain, tmp_path, cache):
+    drain(prepare_pack("digits", tmp_path / "pack", Choices()))
+    (cache / "checked").rename(cache / "away")
+    (cache / "checked").write_text("")
+    assert drain(open_data(str(tmp_path / "pack")))[1].manifest.name == "digits"
+
+
+def test_a_flipped_bit_in_the_cache_is_found_and_the_pack_made_again(drain, cache):
+    _, before = drain(open_data("digits"))
+    _flip(cache / "packs" / "digits" / "train")
+    events, after = drain(open_data("digits"))
+    assert any("samples.bin has SHA-256" in e.text and e.text.endswith("it is made again") for e in events)
+    assert sources.sum_of(after.samples) == before.manifest.sha256
 
 
 def test_a_pack_of_points(drain, tmp_path):

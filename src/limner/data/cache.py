@@ -1,17 +1,22 @@
 """The cache: where prepared data are kept between runs, made once even when two processes want them."""
 
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from limner.core.errors import LimnerError
 from limner.core.events import Event, Note
-from limner.data.pack import building, cannot_write
+from limner.core.files import write
+from limner.data.dataset import Dataset
+from limner.data.pack import CAPTIONS, LABELS, MANIFEST, SAMPLES, building, cannot_write, check_sums, open_pack
 
 T = TypeVar("T")
 Build = Callable[[Path], Generator[Event, None, None]]
@@ -57,6 +62,26 @@ def cached(key: str, build: Build, shelf: str = "packs", anew: bool = False) -> 
     finally:
         lock.release()
     return folder
+
+
+def open_checked(pack: Path) -> Dataset:
+    """Open a pack that agrees with its checksums. They take as long as reading it all, so they are compared once, and
+    again when the size, the time or the place on the disk of one of its files has changed: the cache remembers.
+
+    raises DataError   as of `open_pack`, or if the checksums differ
+    """
+    dataset = open_pack(pack)
+    files = [file for name in (MANIFEST, SAMPLES, LABELS, CAPTIONS) if (file := pack / name).is_file()]
+    states = ((file.name, file.stat()) for file in files)
+    state = "\n".join(f"{name} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}" for name, seen in states)
+    remembered = cache_folder() / "checked" / hashlib.sha256(os.fsencode(pack.resolve())).hexdigest()[:16]
+    with suppress(OSError, ValueError):
+        if remembered.read_text(encoding="utf-8") == state:
+            return dataset
+    check_sums(dataset)
+    with suppress(LimnerError):  # a cache that can't be written only means to compare again
+        write(remembered, state)
+    return dataset
 
 
 def _acquire(lock: FileLock, folder: Path, key: str) -> Generator[Event, None, None]:

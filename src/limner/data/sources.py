@@ -11,7 +11,7 @@ from limner.core.errors import DataError, UsageError, nearest
 from limner.core.events import Event, Note, Warned
 from limner.data.builtin import BUILT_IN
 from limner.data.builtin.record import BuiltIn, Drawn, Stacks
-from limner.data.cache import Build, cached
+from limner.data.cache import Build, cached, open_checked
 from limner.data.collection import Collection, open_collection
 from limner.data.dataset import Dataset, Manifest
 from limner.data.folder import Choices, Meter, Split, pack_pictures
@@ -20,7 +20,6 @@ from limner.data.pack import (
     SAMPLES,
     building,
     captions_sum,
-    check_sums,
     is_pack,
     open_pack,
     seal,
@@ -39,7 +38,6 @@ def open_data(
     channels: int | None = None,
     fit: Fit = "crop",
     split: Split = "train",
-    verify: bool = False,
 ) -> Generator[Event, None, Dataset]:
     """Open a data set, fetching or preparing it first where that is needed; the cache keeps the result.
 
@@ -48,13 +46,10 @@ def open_data(
     channels  1 grey, 3 colour; their own where it is not given
     fit       how pictures of another shape are brought to the size
     split     which part of the set
-    verify    compare the samples with their checksum too
     raises    UsageError   if there is no such source, or it has no such part
-              DataError    if it can't be fetched, read or packed
+              DataError    if it can't be fetched, read or packed, or is a pack that its checksums don't fit
     """
     dataset, _ = yield from _opened(source, Choices(size, channels, fit, split))
-    if verify:
-        check_sums(dataset)
     yield Note(f"{dataset.manifest.describe()}; source: {dataset.manifest.source}")
     return dataset
 
@@ -189,7 +184,7 @@ def _open(path: Path, split: Split) -> _Opened:
         if not is_pack(path / split):
             raise UsageError(f"{path} has no {split} part", nearest(split, [p.name for p in path.iterdir()]))
         path = path / split
-    dataset = open_pack(path)
+    dataset = open_checked(path)
     if dataset.manifest.split != split:
         raise UsageError(
             f"{path} has no {split} part: it is a pack of the {dataset.manifest.split} part",
@@ -308,11 +303,11 @@ def _kept(key: str, build: Build, part: str = "") -> Generator[Event, None, _Ope
     """A pack of the cache, built if it isn't there, and once more if it is damaged."""
     place = (yield from cached(key, build)) / part
     try:
-        return open_pack(place), place
+        return open_checked(place), place
     except DataError as error:
         yield Warned(f"{error.message}; it is made again")
     place = (yield from cached(key, build, anew=True)) / part
-    return open_pack(place), place
+    return open_checked(place), place
 
 
 def _about(manifest: Manifest) -> dict[str, object]:

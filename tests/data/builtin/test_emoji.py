@@ -79,7 +79,7 @@ def test_pictures_captions_and_categories(npm, drain):
 
 def test_it_is_fetched_once_and_keeps_its_captions_at_another_size(npm, drain):
     drain(open_data("emoji"))
-    _, small = drain(open_data("emoji", size=32, verify=True))
+    _, small = drain(open_data("emoji", size=32))
     assert npm == ["emoji-datasource-google"]
     assert small.samples.shape == (3, 3, 32, 32) and small.captions[0].startswith("red apple")
 
