@@ -105,6 +105,28 @@ def test_labels_of_a_test_part_with_other_classes_are_left_out(tmp_path, fill, d
     assert train.labels is not None and test.labels is None and len(test) == 2
 
 
+def test_a_test_part_that_cannot_be_used_is_told_and_does_without(tmp_path, fill, drain):
+    fill(tmp_path / "one", {"train/1.png": (8, 8), "train/2.png": (8, 8), "test/1.png": (8, 8)})
+    fill(
+        tmp_path / "odd", {f"{part}/{i}.png": (side, side) for part, side in (("train", 8), ("test", 9)) for i in "ab"}
+    )
+    fill(tmp_path / "two", {f"train/{i}.png": (8, 8) for i in "ab"} | {"test/a.png": (8, 8), "test/b.png": (9, 9)})
+    for name, why in {
+        "one": f"only one image in {tmp_path}/one",
+        "odd": "it holds 9×9 px, colour, and the other part 8×8 px, colour",
+        "two": f"the images in {tmp_path}/two have 2 sizes, from 8×8 to 9×9 px",
+    }.items():
+        events, (data, held_out) = drain(open_parts(str(tmp_path / name)))
+        assert len(data) == 2 and held_out is None
+        assert Warned(f"the test part of {tmp_path}/{name} can't be used: {why}") in events
+
+
+def test_what_has_no_test_part_needs_no_word_about_it(tmp_path, fill, drain):
+    fill(tmp_path, {"1.png": (8, 8), "2.png": (8, 8)})
+    events, (_, held_out) = drain(open_parts(str(tmp_path)))
+    assert held_out is None and not any(isinstance(event, Warned) for event in events)
+
+
 def test_runs_and_packs_of_limner_below_a_folder_are_passed_over(tmp_path, fill, drain):
     fill(tmp_path, {f"{label}/{i}.png": (8, 8) for label in ("cat", "dog") for i in (1, 2)})
     _, before = drain(open_data(str(tmp_path)))

@@ -57,18 +57,20 @@ def open_data(
 def open_parts(
     source: str, *, size: int | None = None, channels: int | None = None, fit: Fit = "crop"
 ) -> Generator[Event, None, tuple[Dataset, Dataset | None]]:
-    """Open a data set, and the part of it that nothing is to learn from, where it has one.
+    """Open a data set, and the part of it that nothing is to learn from, where it has one that can be used.
 
-    raises UsageError, DataError   as of `open_data`
+    raises UsageError, DataError   as of `open_data`, for the part that is learned
     """
     data = yield from open_data(source, size=size, channels=channels, fit=fit)
     try:
         held_out = yield from open_data(source, size=size, channels=channels, fit=fit, split="test")
     except (UsageError, DataError) as error:
         if "has no test part" not in error.message:
-            raise
+            yield Warned(f"the test part of {source} can't be used: {error.message}")
         return data, None
     if held_out.signal.shape != data.signal.shape:
+        seen, expected = held_out.signal.describe(), data.signal.describe()
+        yield Warned(f"the test part of {source} can't be used: it holds {seen}, and the other part {expected}")
         return data, None
     if held_out.manifest.classes != data.manifest.classes:
         # Its numbers stand for other classes than those of what is learned.
