@@ -88,7 +88,55 @@ def test_links_and_devices_in_a_tar_are_passed_over(tmp_path):
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
         archive.addfile(tarfile.TarInfo("./good.png"))
-    assert [member.name for member in open_collection(path, "").members()] == ["good.png"]
+    found = open_collection(path, "")
+    assert [member.name for member in found.members()] == ["good.png"]
+    assert found.refused == [(f"x{kind}.png", "is a link or a special file: passed over") for kind in (2, 1, 6, 3)]
+
+
+def _linked(path, links, ending=".tar", mode="w"):
+    """A tar of a file and hard links, (name, target) each."""
+    with tarfile.open(path / f"t{ending}", mode) as archive:
+        info = tarfile.TarInfo("./a/one.png")
+        info.size = 1000
+        archive.addfile(info, io.BytesIO(bytes(range(250)) * 4))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.LNKTYPE, target
+            archive.addfile(info)
+    return open_collection(path / f"t{ending}", "")
+
+
+@pytest.mark.parametrize(("ending", "mode"), [(".tar", "w"), (".tar.gz", "w:gz")])
+def test_hard_links_in_a_tar_are_the_files_that_they_name(tmp_path, ending, mode):
+    found = _linked(tmp_path, [("b/two.png", "./a/one.png"), ("three.png", "b/two.png")], ending, mode)
+    members = found.members()
+    assert [member.name for member in members] == ["a/one.png", "b/two.png", "three.png"] and found.refused == []
+    for wanted in (members, members[1:], members[2:]):
+        seen = [(member, opener().read(), opener().read()) for member, opener in found.each(wanted)]
+        assert seen == [(member, bytes(range(250)) * 4, bytes(range(250)) * 4) for member in wanted]
+
+
+def test_hard_links_lead_nowhere_but_to_what_came_before(tmp_path):
+    links = [("late.png", "later.png"), ("later.png", "./a/one.png"), ("../out.png", "later.png"), ("me.png", "me.png")]
+    found = _linked(tmp_path, links)
+    assert [member.name for member in found.members()] == ["a/one.png", "later.png"]
+    assert [name for name, _ in found.refused] == ["late.png", "../out.png", "me.png"]
+
+
+def test_many_hard_links_to_one_file_are_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SLACK", 0)
+    monkeypatch.setattr(module, "_RATIO", 1)
+    links = [(f"{i}.png", "./a/one.png") for i in range(100)]
+    assert len(_linked(tmp_path, links[:5]).members()) == 6
+    with pytest.raises(DataError, match="would unpack to more than"):
+        _linked(tmp_path, links).members()
+
+
+@pytest.mark.parametrize("make", [_zip, _tar])
+def test_a_colon_is_no_way_out(make, tmp_path):
+    found = open_collection(make(tmp_path, {"shot 12:30.png": b"x", "b:/c.png": b""}), "")
+    assert [member.name for member in found.members()] == ["shot 12:30.png"]
+    assert [name for name, _ in found.refused] == ["b:/c.png"]
 
 
 def test_links_in_a_zip_are_passed_over(tmp_path):
@@ -98,7 +146,9 @@ def test_links_in_a_zip_are_passed_over(tmp_path):
         link.create_system, link.external_attr = 3, 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
         archive.writestr("good.png", b"x")
-    assert [member.name for member in open_collection(path, "").members()] == ["good.png"]
+    found = open_collection(path, "")
+    assert [member.name for member in found.members()] == ["good.png"]
+    assert found.refused == [("link.png", "is a link or a special file: passed over")]
 
 
 def test_links_to_folders_and_pipes_are_not_followed(tmp_path):

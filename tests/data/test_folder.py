@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import tarfile
 import threading
@@ -372,6 +373,23 @@ def test_a_folder_without_images(tmp_path, fill, drain, monkeypatch):
     fill(tmp_path / "text", {"a.txt": b"", "b.txt": b"", "c.md": b"", "README": b""})
     assert "(found 0 of .jpg .png .webp .bmp .tif .gif; saw 2 .txt, 1 .md, 1 without an ending)" in _say(
         drain, "./text"
+    )
+
+
+def test_a_folder_of_links_to_folders(tmp_path, fill, drain):
+    fill(tmp_path / "real", {"cat/a.png": (8, 8), "dog/b.png": (8, 8)})
+    (tmp_path / "linked").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name, target_is_directory=True)
+    events = open_data(str(tmp_path / "linked"))
+    assert next(events).text.startswith("is a link to a folder: not followed: ")
+    with pytest.raises(DataError) as error:
+        next(events)
+    assert re.fullmatch(
+        f"no images in {tmp_path}/linked \\(found 0 of {LISTED}; saw no files at all; 2 passed over, "
+        "e.g. (cat|dog), which is a link to a folder: not followed\\)\n"
+        "hint: give the folder that the link leads to, or put the folder itself in its place",
+        str(error.value),
     )
 
 

@@ -1,7 +1,8 @@
 """Collections: where pictures lie before they are packed. A folder, a zip and a tar look the same from here on.
 
-Archives are read member by member and never extracted. Links and special files in them are passed over, a name that
-would leave the archive is refused, and so is an archive that unpacks to far more than it holds.
+Archives are read member by member and never extracted. Links and special files in them are passed over, but for a tar's
+hard links to what it holds itself; a name that would leave the archive is refused, and so is an archive that unpacks to
+far more than it holds.
 """
 
 import bz2
@@ -9,6 +10,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -28,6 +30,8 @@ LARGEST = 256 << 20
 _RATIO, _SLACK = 200, 1 << 30
 """An archive may unpack to this many times its size, and a gigabyte more."""
 _LONGEST_NAME = 4096
+LINKED = "is a link to a folder: not followed"
+_SPECIAL = "is a link or a special file: passed over"
 
 Opener = Callable[[], BinaryIO]
 BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
@@ -89,7 +93,7 @@ class Collection(ABC):
         parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
         if len(name) > _LONGEST_NAME:
             self.refused.append((shown(name[:60]) + "…", "has a name that is too long"))
-        elif not parts or not parts[0] or ".." in parts or ":" in parts[0]:
+        elif not parts or not parts[0] or ".." in parts or re.match("[A-Za-z]:", parts[0]):
             self.refused.append((shown(name), "has a name that leads out of the archive: passed over"))
         else:
             yield Member("/".join(part for part in parts if part), place)
@@ -117,7 +121,7 @@ class Folder(Collection):
                 continue
             for folder in folders:
                 if (where / folder).is_symlink():
-                    self.refused.append((self._relative(where / folder), "is a link to a folder: not followed"))
+                    self.refused.append((self._relative(where / folder), LINKED))
             for file in files:
                 if (where / file).is_file():
                     yield (where / file).relative_to(self.path).as_posix()
@@ -173,7 +177,9 @@ class Zip(Collection):
             raise _bomb(self.path)
         kept: list[Member] = []
         for place, info in enumerate(infos):
-            if not info.is_dir() and not _is_link(info):
+            if _is_link(info):
+                self.refused.append((shown(info.filename), _SPECIAL))
+            elif not info.is_dir():
                 kept += self._keep(info.filename, place)
         return sorted(kept)
 
@@ -191,7 +197,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
 def _is_link(info: zipfile.ZipInfo) -> bool:
     """Whether a zip member says that it is anything but a regular file."""
     kind = info.external_attr >> 28
-    return info.create_system == 3 and kind not in (0, 0o10)
+    return info.create_system == 3 and not info.is_dir() and kind not in (0, 0o10)
 
 
 class Tar(Collection):
@@ -200,7 +206,12 @@ class Tar(Collection):
     kind = "tar"
     sequential = True
 
-    def _walk(self) -> Iterator[tuple[Member, Opener]]:
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._linked: dict[Member, Member] = {}
+        """Hard links, each with the file that it is another name of."""
+
+    def _walk(self) -> Iterator[tuple[Member, Callable[[], bytes]]]:
         with closing(_unpacked(self.path)) as plain:
             tap = _Tap(plain, self.path)
             try:
@@ -210,28 +221,51 @@ class Tar(Collection):
             except BROKEN as error:
                 raise _damaged_archive(self.path, error) from None
 
-    def _entries(self, archive: tarfile.TarFile) -> Iterator[tuple[Member, Opener]]:
-        place = 0
+    def _entries(self, archive: tarfile.TarFile) -> Iterator[tuple[Member, Callable[[], bytes]]]:
+        place, linked = 0, 0
+        before: dict[str, tuple[Member, int]] = {}
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # else it remembers them all
             if info.isreg() and not info.issparse():
                 for member in self._keep(info.name, place):
+                    before[info.name] = member, info.size
                     yield member, partial(_extract, archive, info)
+            elif info.islnk() and info.linkname in before:
+                target, size = before[info.linkname]
+                # A name more takes next to nothing, and is as much to read as the file: it counts as if it held it.
+                if (linked := linked + size) > _most(self.path):
+                    raise _bomb(self.path)
+                self._linked |= dict.fromkeys(self._keep(info.name, place), target)
+                before[info.name] = target, size
+            elif not info.isdir():
+                self.refused.append((shown(info.name), _SPECIAL))
             place += 1
 
     def members(self) -> list[Member]:
         self.refused.clear()
-        return sorted(member for member, _ in self._walk())
+        self._linked.clear()
+        found = [member for member, _ in self._walk()]
+        return sorted([*found, *self._linked])
 
     def each(self, wanted: Sequence[Member]) -> Iterator[tuple[Member, Opener]]:
-        chosen = set(wanted)
-        return (found for found in self._walk() if found[0] in chosen)
+        names: dict[Member, list[Member]] = {}
+        for member in wanted:
+            names.setdefault(self._linked.get(member, member), []).append(member)
+        for member, read in self._walk():
+            # All names of a file come with it: to step back in a compressed tar is to begin again.
+            once = cache(read)
+            for name in names.get(member, ()):
+                yield name, partial(_stream, once)
 
 
-def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
-    """A member's bytes, read in one go: to step back in a compressed tar is to begin again."""
+def _stream(read: Callable[[], bytes]) -> BinaryIO:
+    return io.BytesIO(read())
+
+
+def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    """A member's bytes, read in one go."""
     with cast(IO[bytes], archive.extractfile(info)) as file:
-        return io.BytesIO(file.read(LARGEST + 1))
+        return file.read(LARGEST + 1)
 
 
 def _check_end(archive: tarfile.TarFile, tap: "_Tap") -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from limner.core.errors import DataError
 from limner.core.events import Event, Note, Progress, Warned
-from limner.data.collection import BROKEN, LARGEST, Collection, Member, Opener, shown
+from limner.data.collection import BROKEN, LARGEST, LINKED, Collection, Member, Opener, shown
 from limner.data.dataset import Manifest
 from limner.data.images import EXTENSIONS, PIXELS, Fit, Header, ImageProblem, decode, inspect, jpeg_decoder
 from limner.data.pack import FILES, SAMPLES, seal
@@ -82,10 +82,11 @@ def pack_pictures(
     folder      an empty folder to write to
     raises      DataError   if there are fewer than two pictures, or they are unlike and no size is chosen
     """
-    named, beside = _choose(collection, given, choices)
+    found = collection.members()
+    yield from map(Warned, _grouped((reason, name) for name, reason in collection.refused))
+    named, beside = _choose(found, collection.refused, given, choices)
     if beside:
         yield Warned(f"{beside} beside the folders train and test of {given}: left out of both")
-    yield from map(Warned, _grouped((reason, name) for name, reason in collection.refused))
     pictures, left_out = yield from _look(collection, named, choices)
     _need_two(pictures, left_out, given)
     shape = (_channels(pictures, choices), *_size(pictures, choices, given))
@@ -119,15 +120,21 @@ def pack_pictures(
     )
 
 
+_Refused = Sequence[tuple[str, str]]
+"""As a collection's: (name, reason)."""
+
+
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
-def _choose(collection: Collection, given: str, choices: Choices) -> tuple[list[tuple[Member, str]], str]:
+def _choose(
+    found: Sequence[Member], refused: _Refused, given: str, choices: Choices
+) -> tuple[list[tuple[Member, str]], str]:
     """The files that look like pictures, each with the name of its class or an empty one; and which are of no part."""
-    members = [member for member in collection.members() if not _is_hidden(member.name)]
+    members = [member for member in found if not _is_hidden(member.name)]
     wanted = [member for member in members if _suffix(member.name) in EXTENSIONS]
     if not wanted:
-        raise _no_images(members, given)
+        raise _no_images(members, refused, given)
     paths = _without_shared_folder([(member, PurePosixPath(member.name).parts) for member in wanted])
     beside = ""
     if _has_parts(paths):
@@ -177,7 +184,7 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _no_images(members: Sequence[Member], given: str) -> DataError:
+def _no_images(members: Sequence[Member], refused: _Refused, given: str) -> DataError:
     others = Counter(_suffix(member.name) or "without an ending" for member in members)
     saw = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items(), key=lambda o: (-o[1], o[0]))[:3])
     hint = "give a folder or archive that holds pictures"
@@ -185,7 +192,10 @@ def _no_images(members: Sequence[Member], given: str) -> DataError:
         hint = "convert them to .jpg or .png first"
     elif others.keys() & {".zip", ".tar", ".gz", ".tgz"}:
         hint = "give the archive itself"
-    return DataError(f"no images in {given} (found 0 of {_LISTED}; saw {saw or 'no files at all'})", hint)
+    elif any(reason == LINKED for _, reason in refused):
+        hint = "give the folder that the link leads to, or put the folder itself in its place"
+    passed = f"; {len(refused):,} passed over, e.g. {refused[0][0]}, which {refused[0][1]}" if refused else ""
+    return DataError(f"no images in {given} (found 0 of {_LISTED}; saw {saw or 'no files at all'}{passed})", hint)
 
 
 # --- looking at headers -----------------------------------------------------------------------------------------------
