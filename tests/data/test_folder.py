@@ -324,6 +324,20 @@ def test_an_encrypted_member_is_named(tmp_path, fill, drain, encode):
     assert len(dataset) == 2 and any("a.png can't be read (file" in e.text for e in events if isinstance(e, Warned))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+@pytest.mark.parametrize("ending", ["", ".zip"])
+def test_a_name_that_is_no_utf_8(tmp_path, fill, drain, ending):
+    path = tmp_path / os.fsdecode(b"caf\xe9" + ending.encode())
+    if ending:
+        fill(tmp_path / "x", {"a.png": (8, 8), "b.png": (8, 8)})
+        shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "x")
+        (tmp_path / "x.zip").rename(path)
+    else:
+        fill(path, {"a.png": (8, 8), "b.png": (8, 8)})
+    _, dataset = drain(open_data(str(path)))
+    assert dataset.manifest.name == "caf\\udce9" and len(dataset) == 2
+
+
 # --- interruption -----------------------------------------------------------------------------------------------------
 
 

@@ -86,7 +86,7 @@ class Collection(ABC):
     def stamp(self) -> Iterator[str]:
         """What tells whether the collection has changed: sizes and times."""
         state = self.path.stat()
-        yield f"{self.path.name} {state.st_size} {state.st_mtime_ns}"
+        yield f"{self.path.name!a} {state.st_size} {state.st_mtime_ns}"
 
     def _keep(self, name: str, place: int) -> Iterator[Member]:
         """The member, if its name stays inside."""

@@ -108,7 +108,7 @@ def pack_pictures(
         (len(kept), *shape),
         "uint8",
         labels,
-        name=collection.name,
+        name=shown(collection.name),
         split=choices.split,
         source=f"the {collection.kind} {shown(collection.path.resolve().name)}",
         classes=classes,
@@ -120,11 +120,11 @@ def pack_pictures(
     )
 
 
+# --- which files ------------------------------------------------------------------------------------------------------
+
+
 _Refused = Sequence[tuple[str, str]]
 """As a collection's: (name, reason)."""
-
-
-# --- which files ------------------------------------------------------------------------------------------------------
 
 
 def _choose(
