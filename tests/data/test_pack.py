@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from pathlib import Path
@@ -59,6 +60,36 @@ def test_a_pack_is_replaced_whole(pack):
         write_pack(folder, np.zeros((2, 1, 2, 2), np.uint8), None, name="new", source="here")
     assert open_pack(pack).manifest.name == "new" and not (pack / "labels.bin").exists()
     assert [path.name for path in pack.parent.iterdir()] == ["pack"]
+
+
+def test_an_empty_folder_is_filled_and_stays(tmp_path, monkeypatch):
+    target = tmp_path / "mount"
+    target.mkdir()
+    rename = Path.rename
+
+    def busy(self, other):
+        if self == target:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(KeyboardInterrupt), building(target) as folder:
+        (folder / "samples.bin").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert list(target.iterdir()) == []
+    with building(target) as folder:
+        write_pack(folder, np.zeros((2, 1, 2, 2), np.uint8), None, name="new", source="here")
+    assert open_pack(target).manifest.name == "new" and [path.name for path in tmp_path.iterdir()] == ["mount"]
+    assert sorted(path.name for path in target.iterdir()) == ["manifest.json", "samples.bin"]
+
+
+def test_a_pack_in_a_mount_point_is_refused_before_the_work(pack, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == pack)
+    with pytest.raises(UsageError) as error, building(pack):
+        raise AssertionError
+    assert str(error.value) == (
+        f"{pack} is a mount point, so the pack in it can't be replaced\nhint: choose a folder in it"
+    )
 
 
 def test_what_is_not_a_pack_is_not_replaced(tmp_path):

@@ -72,6 +72,14 @@ def test_what_training_would_not_find_in_the_cache_needs_out(pets, flag, value):
     )
 
 
+def test_the_folder_that_one_is_in_can_become_the_pack(pets, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for force in (False, True):
+        _run(source=str(pets), size=16, out=Path(), force=force)
+        assert open_pack(tmp_path / "here").manifest.size == (16, 16)
+
+
 def test_an_existing_pack_needs_force(pets, tmp_path):
     _run(source=str(pets), size=16, out=tmp_path / "out")
     with pytest.raises(UsageError) as error:

@@ -42,7 +42,8 @@ def is_pack(folder: Path) -> bool:
 
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target, which takes the target's place when the work is done.
+    """A temporary folder beside the target, which takes the target's place when the work is done. An empty folder that
+    is there stays, and is filled: it may be a mount point, or the one that the person works in.
 
     If the work fails or is interrupted, the temporary folder goes and the target stays as it was.
     A target that exists is replaced only if nothing but packs would be lost.
@@ -57,14 +58,15 @@ def building(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         # What a link points to is replaced, not the link.
         target = target.resolve()
-        temporary = _beside(target, "partial")
+        empty = target.is_dir() and not any(target.iterdir())
+        temporary = _beside(target / "pack" if empty else target, "partial")
         temporary.mkdir()
     except OSError as error:
         raise cannot_write(target, error) from None
     try:
         yield temporary
         _settle(temporary)
-        _swap(temporary, target)
+        (_fill if empty else _swap)(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from None
     finally:
@@ -82,7 +84,7 @@ def cannot_write(target: Path, error: OSError) -> DataError:
 def check_replaceable(target: Path) -> None:
     """Make sure that making `target` destroys nothing but packs.
 
-    raises UsageError   if it is a file, or a folder that holds something else
+    raises UsageError   if it is a file, or a folder that holds something else or can't be replaced
     """
     if not target.exists():
         return
@@ -94,6 +96,8 @@ def check_replaceable(target: Path) -> None:
                 f"{target} holds {entry.name}, which is not part of a pack, so it is not replaced",
                 "choose another --out",
             )
+        if target.is_mount():
+            raise UsageError(f"{target} is a mount point, so the pack in it can't be replaced", "choose a folder in it")
 
 
 def _is_ours(entry: Path) -> bool:
@@ -120,6 +124,13 @@ def _settle(folder: Path) -> None:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)
+
+
+def _fill(new: Path, target: Path) -> None:
+    """Move what is in `new` into the empty `target`; the manifest, without which it is no pack, comes last."""
+    for entry in sorted(new.iterdir(), key=lambda entry: entry.name == MANIFEST):
+        entry.rename(target / entry.name)
+    sync_folder(target)
 
 
 def _swap(new: Path, target: Path) -> None:

@@ -84,7 +84,7 @@ def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[E
     source   as of `open_data`
     out      the pack's folder, where a pack is replaced; None for the cache
     choices  how pictures are packed; licence and attribution are for folders and archives only
-    returns  the pack and its folder
+    returns  the pack and its folder, absolute
     raises   UsageError, DataError   as of `open_data`; if `out` holds anything but a pack; or without it, if training,
                                      which does not know these choices, would not find the pack in the cache
     """
@@ -95,6 +95,9 @@ def prepare_pack(source: str, out: Path | None, choices: Choices) -> Generator[E
         )
     if out is None:
         _refuse_unknown_to_training(choices)
+    else:
+        # Where the folder that the process works in is replaced, a relative path would lead to the old one.
+        out = out.absolute()
     if isinstance(what, Collection) and out is not None:
         with building(out) as folder:
             yield from pack_pictures(what, source, choices, folder)
