@@ -175,6 +175,22 @@ def test_a_bomb_is_not_read(kind, tmp_path, monkeypatch):
     )
 
 
+def test_stepping_back_in_a_zip_reads_nothing_anew(tmp_path, monkeypatch):
+    """A TIFF may ask for its first and its last bytes in turn, 65,535 times."""
+    read, through = [], zipfile.ZipExtFile._read1
+    monkeypatch.setattr(zipfile.ZipExtFile, "_read1", lambda file, n: read.append(n) or through(file, n))
+    found = open_collection(_zip(tmp_path, {"a.tif": bytes(1 << 20)}), "")
+    for _, opener in found.each(found.members()):
+        with opener() as file:
+            once = len(read)
+            for _ in range(20):
+                file.seek(-1, io.SEEK_END)
+                assert file.read(1) == b"\0"
+                file.seek(0)
+                assert file.read(1) == b"\0"
+    assert len(read) == once
+
+
 def test_a_tar_header_that_asks_for_much_memory_is_refused(tmp_path):
     """A long-name header of 4 GiB: tarfile alone would read all of it."""
     info = tarfile.TarInfo("././@LongLink")

@@ -309,7 +309,7 @@ def test_a_damaged_member_is_named_and_the_rest_is_packed(pets, tmp_path, drain)
     path.write_bytes(whole)
     events, dataset = drain(open_data(str(path), size=16))
     assert len(dataset) == 9
-    assert any(e.text.startswith(name) and "CRC-32" in e.text for e in events if isinstance(e, Warned))
+    assert any(e.text.startswith(name) and "crc-32" in e.text for e in events if isinstance(e, Warned))
 
 
 def test_an_encrypted_member_is_named(tmp_path, fill, drain, encode):

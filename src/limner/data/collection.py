@@ -191,7 +191,9 @@ class Zip(Collection):
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
-    return cast(BinaryIO, archive.open(info))
+    """A member's bytes, read in one go: to step back in a compressed member is to begin it again."""
+    with archive.open(info) as file:
+        return io.BytesIO(file.read(LARGEST + 1))
 
 
 def _is_link(info: zipfile.ZipInfo) -> bool:
