@@ -11,7 +11,7 @@ import simplejpeg
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from limner.core.errors import DataError, LimnerError
 from limner.data.images import (
@@ -178,6 +178,101 @@ def test_exif_orientation_is_applied(encode, orientation, kind):
     header = inspect(data)
     assert (header.height, header.width) == expected.shape[:2]
     assert header.oddities == (() if orientation == 1 else ("is turned as its EXIF says",))
+
+
+D50 = (0.9642, 1.0, 0.8249)
+ADOBE = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+"""Adobe RGB (1998) to XYZ under D50, as its specification has it; gamma is 563/256."""
+SRGB = np.array(
+    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+)
+"""sRGB to XYZ under D50, by Bruce Lindbloom."""
+
+
+def _profile(space, gamma):
+    """An ICC profile of version 2 written by hand, of Adobe's colours or of grey."""
+
+    def fixed(*values):
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
+    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"mine\0" + bytes(79),
+            b"cprt": b"text\0\0\0\0none", b"wtpt": b"XYZ \0\0\0\0" + fixed(*D50)}  # fmt: skip
+    if space == b"GRAY":
+        tags[b"kTRC"] = curve
+    else:
+        for letter, column in zip((b"r", b"g", b"b"), ADOBE.T, strict=True):
+            tags[letter + b"TRC"], tags[letter + b"XYZ"] = curve, b"XYZ \0\0\0\0" + fixed(*column)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s24x", 132 + 12 * len(tags) + len(body), 0x02400000, b"mntr", space, b"XYZ ", b"acsp"
+    )
+    return (head + fixed(*D50)).ljust(128, b"\0") + table + body
+
+
+def _as_seen_in_srgb(linear):
+    linear = np.clip(linear, 0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+def test_colours_of_another_space_are_brought_to_srgb(encode, kind):
+    profile = _profile(b"RGB ", 563 / 256)
+    for colour in [(100, 180, 100), (200, 60, 60), (128, 128, 128), (0, 255, 0), (250, 240, 90)]:
+        seen = _as_seen_in_srgb(np.linalg.inv(SRGB) @ ADOBE @ (np.array(colour) / 255) ** (563 / 256))
+        data = encode(Image.new("RGB", (8, 8), colour), kind, icc_profile=profile, **AS_IT_WAS[kind])
+        assert np.abs(decode(data)[:, 4, 4] - seen).max() < (4 if kind == "JPEG" else 2)
+        assert inspect(data).oddities == ("has a colour profile: brought to sRGB",)
+
+
+def test_greys_transparency_and_palettes_have_profiles_too(encode):
+    profile = _profile(b"GRAY", 1.8)
+    levels = np.arange(256, dtype=np.uint8)[None]
+    grey = decode(encode(levels, icc_profile=profile))
+    assert grey.shape == (1, 1, 256) and np.abs(grey[0] - _as_seen_in_srgb((levels / 255) ** 1.8)).max() < 2
+    clear = Image.merge(
+        "LA", [Image.fromarray(levels), Image.fromarray(np.where(levels > 99, 255, 0).astype(np.uint8))]
+    )
+    assert (decode(encode(clear, icc_profile=profile)) == np.where(levels > 99, grey, 255)).all()
+    adobe = _profile(b"RGB ", 563 / 256)
+    plain = decode(encode(NOISE, icc_profile=adobe))
+    rgba = Image.fromarray(NOISE).convert("RGBA")
+    assert (decode(encode(rgba, icc_profile=adobe)) == plain).all() and (plain != NOISE.transpose(2, 0, 1)).any()
+    few = Image.fromarray(NOISE // 64 * 64)
+    assert (
+        decode(encode(few.quantize(64), icc_profile=adobe))
+        == decode(encode(few.quantize(64).convert("RGB"), icc_profile=adobe))
+    ).all()
+
+
+def test_srgb_by_any_name_and_a_profile_of_other_colours_change_nothing(encode):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for data, values in (
+        (encode(NOISE, icc_profile=srgb), NOISE.transpose(2, 0, 1)),
+        (encode(NOISE, icc_profile=_profile(b"GRAY", 1)), NOISE.transpose(2, 0, 1)),
+        (encode(GREY, icc_profile=_profile(b"RGB ", 1)), GREY),
+    ):
+        assert (decode(data) == values).all() and inspect(data).oddities == ()
+
+
+@pytest.mark.parametrize("profile", [b"no profile", _profile(b"RGB ", 2)[:200], bytes(5 << 20)])
+def test_a_profile_that_cannot_be_read_is_told(encode, profile):
+    data = encode(NOISE, "TIFF", icc_profile=profile)
+    assert (decode(data) == NOISE.transpose(2, 0, 1)).all()
+    assert inspect(data).oddities == ("has a colour profile that can't be read: taken for sRGB",)
+
+
+def test_mutations_of_a_profile_give_an_answer(encode):
+    chance = np.random.default_rng(2)
+    for _ in range(200):
+        broken = bytearray(_profile(b"RGB ", 2))
+        for _ in range(chance.integers(1, 8)):
+            broken[chance.integers(len(broken))] = chance.integers(256)
+        data = encode(NOISE, "TIFF", icc_profile=bytes(broken))
+        assert decode(data).shape == (3, 6, 9) and isinstance(inspect(data), Header)
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])

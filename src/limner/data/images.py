@@ -5,6 +5,7 @@ exception, and looks at the header before it decodes, so that a small file can't
 """
 
 import contextlib
+import functools
 import io
 import json
 import threading
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import PIL
 from numpy.typing import ArrayLike
-from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, features
 
 from limner.core.errors import DataError
 from limner.core.files import atomic
@@ -42,6 +43,13 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LARGEST_PROFILE = 4 << 20
+"""Bytes of a colour profile that is read; those of printing presses have 2 MB."""
+_SAME = 2
+"""A profile that moves no value by more than this is sRGB, whatever it calls itself."""
+_PROFILED = {"RGB": "RGB", "RGBA": "RGB", "P": "RGB", "PA": "RGB", "L": "L", "LA": "L", "CMYK": "CMYK"}
+"""Modes that a profile may be about, each with the one of its colours alone."""
+_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -100,8 +108,9 @@ def decode(
 ) -> np.ndarray | ImageProblem:
     """A picture's bytes as an array. Transparent parts are laid on white; of an animation, the first frame is taken.
 
-    16-bit values are divided by 257. Float and 32-bit values are taken as 0-1, 0-255 or (32-bit) 0-65,535 where they
-    lie within, and are otherwise stretched from their least to their greatest. EXIF orientation is applied.
+    Colours are brought to sRGB from the space that an ICC profile names. 16-bit values are divided by 257. Float and
+    32-bit values are taken as 0-1, 0-255 or (32-bit) 0-65,535 where they lie within, and are otherwise stretched from
+    their least to their greatest. EXIF orientation is applied.
 
     data      the file
     channels  1 grey, 3 colour; the picture's own where it is not given
@@ -179,6 +188,7 @@ def _upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
 def _plain(image: Image.Image) -> Image.Image:
     """Any mode, decoded, as L or RGB."""
     image.load()
+    image = _in_srgb(image)
     if image.mode in ("L", "RGB") and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16"):
@@ -191,6 +201,46 @@ def _plain(image: Image.Image) -> Image.Image:
         page.alpha_composite(image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA"))
         return page.convert("L" if grey else "RGB")
     return image.convert("RGB" if _is_colour(image) else "L")
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The decoded picture with its colours in sRGB. Where a profile can't be read they are taken for that."""
+    try:
+        transform = _from_its_profile(image)
+    except Exception:  # what little a damaged profile says is told by `_oddities`
+        return image
+    if transform is None:
+        return image
+    result = transform.apply(image.convert(_PROFILED[image.mode]))
+    if not _is_colour(image):
+        result = result.convert("L")
+    if image.has_transparency_data:
+        result.putalpha(image.convert("RGBA").getchannel("A"))
+    return result
+
+
+def _from_its_profile(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """What brings a picture's colours to sRGB; None where its profile is that, or is about other colours than it has.
+
+    raises Exception   of any kind, if the profile can't be read
+    """
+    profile = image.info.get("icc_profile")
+    return _to_srgb(profile, _PROFILED[image.mode]) if profile and image.mode in _PROFILED else None
+
+
+@functools.lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    if len(profile) > _LARGEST_PROFILE:
+        raise ValueError("the profile is too large")
+    given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if given.profile.xcolor_space != _SPACES[mode]:
+        return None
+    transform = ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
+    # A few of all colours, or all greys.
+    probe = np.arange(256) if mode == "L" else 51 * np.indices((6, 6, 6)).reshape(3, -1).T[:, None]
+    sample = Image.fromarray(np.atleast_2d(probe).astype(np.uint8)).convert(mode)
+    moved = np.asarray(transform.apply(sample), np.int16) - np.asarray(sample.convert("RGB"))
+    return transform if np.abs(moved).max() > _SAME else None
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
@@ -235,6 +285,11 @@ def _oddities(image: Image.Image) -> Iterator[str]:
         yield "has float values: brought to 8 bits"
     if image.mode == "CMYK":
         yield "is CMYK: brought to RGB"
+    try:
+        if _from_its_profile(image) is not None:
+            yield "has a colour profile: brought to sRGB"
+    except Exception:  # of any kind: it is made of whatever bytes somebody put there
+        yield "has a colour profile that can't be read: taken for sRGB"
     if image.has_transparency_data:
         yield "is transparent: laid on white"
     if _orientation(image) != 1:
