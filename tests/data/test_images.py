@@ -11,7 +11,7 @@ import simplejpeg
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from limner.core.errors import DataError, LimnerError
 from limner.data.images import (
@@ -178,6 +178,32 @@ def test_exif_orientation_is_applied(encode, orientation, kind):
     header = inspect(data)
     assert (header.height, header.width) == expected.shape[:2]
     assert header.oddities == (() if orientation == 1 else ("is turned as its EXIF says",))
+
+
+def _with_a_chunk_last(data, name, body):
+    """A PNG with a chunk more after its pixels, as ExifTool and ImageMagick write them."""
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return data[:-12] + chunk + data[-12:]
+
+
+@pytest.mark.parametrize(
+    ("place", "decodes"), [("first", False), ("last", True), ("nowhere", False), ("nowhere, with a date", False)]
+)
+def test_the_header_of_a_png_is_read_without_its_pixels(encode, monkeypatch, place, decodes):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(NOISE, exif=exif) if place == "first" else encode(NOISE)
+    if place == "last":
+        data = _with_a_chunk_last(data, b"eXIf", exif.tobytes()[6:])
+    elif "date" in place:
+        data = _with_a_chunk_last(data, b"tEXt", b"date:create\0" + b"2026-01-01")
+    turned = "nowhere" not in place
+    assert (decode(data) == (np.rot90(NOISE, -1) if turned else NOISE).transpose(2, 0, 1)).all()
+    decoded = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
+    header = Header(6, 9, True, ("is turned as its EXIF says",)) if turned else Header(9, 6, True)
+    assert inspect(data) == header and bool(decoded) == decodes
 
 
 D50 = (0.9642, 1.0, 0.8249)

@@ -34,6 +34,8 @@ _BIG = 16 << 20
 Fit = Literal["crop", "pad", "stretch"]
 _WHITE = 255
 _ORIENTATION = 0x0112
+_METADATA = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Texts of a PNG that may tell its orientation."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -89,6 +91,9 @@ def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProbl
             with Image.open(stream, formats=FORMATS) as image:
                 if problem := _too_large(image, pixels):
                     return problem
+                if image.format == "PNG" and _is_told_more_after_its_pixels(stream):
+                    with contextlib.suppress(Exception):  # what is wrong with the pixels, decoding will tell
+                        image.load()
                 width, height = image.size
                 if _orientation(image) >= 5 and image.format != "TIFF":  # of a TIFF, Pillow gives the upright size
                     width, height = height, width
@@ -266,9 +271,25 @@ def _is_colour(image: Image.Image) -> bool:
     return image.mode not in _GREY_MODES and not image.mode.startswith("I;16")
 
 
+def _is_told_more_after_its_pixels(stream: BinaryIO) -> bool:
+    """Whether a PNG has EXIF or XMP after its pixels, which Pillow reads only once those are decoded."""
+    before, place, pixels = stream.tell(), 8, False
+    try:
+        while stream.seek(place) and len(head := stream.read(29)) >= 8:
+            kind, text = head[4:8], head[8:]
+            if pixels and (kind == b"eXIf" or text.startswith(_METADATA)):
+                return True
+            pixels = pixels or kind == b"IDAT"
+            place += int.from_bytes(head[:4]) + 12
+        return False
+    finally:
+        stream.seek(before)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        # Of a PNG, the method of its own class would decode the pixels first.
+        value = Image.Image.getexif(image).get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
