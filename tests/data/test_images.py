@@ -137,6 +137,12 @@ def test_sixteen_bits_are_not_all_white(encode):
     assert inspect(encode(deep)) == Header(4, 1, False, ("has 16 bits: brought to 8",))
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_a_tiff_whose_white_is_zero_is_no_negative(options):
+    for values in (np.uint8([[0, 5, 255]]), np.uint16([[0, 5 * 257, 65535]]), np.float32([[0, 5 / 255, 1]])):
+        assert decode(_tiff(values, photometric="miniswhite", **options)).tolist() == [[[255, 250, 0]]]
+
+
 def test_thirty_two_bits_and_floats_are_taken_by_their_range():
     for dtype in (np.int32, np.float32):
         assert decode(_tiff(np.array([[0, 100, 255]], dtype))).tolist() == [[[0, 100, 255]]]

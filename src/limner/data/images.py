@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import PIL
 from numpy.typing import ArrayLike
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
 from limner.core.errors import DataError
 from limner.core.files import atomic
@@ -34,6 +34,7 @@ _BIG = 16 << 20
 Fit = Literal["crop", "pad", "stretch"]
 _WHITE = 255
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = 262
 _METADATA = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 """Texts of a PNG that may tell its orientation."""
 _TURNS = {
@@ -196,10 +197,8 @@ def _plain(image: Image.Image) -> Image.Image:
     image = _in_srgb(image)
     if image.mode in ("L", "RGB") and not image.has_transparency_data:
         return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_to_bytes(np.asarray(image)))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(_deep(image))
     if image.has_transparency_data:
         grey = not _is_colour(image)
         page = Image.new("RGBA", image.size, "white")
@@ -246,6 +245,19 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     sample = Image.fromarray(np.atleast_2d(probe).astype(np.uint8)).convert(mode)
     moved = np.asarray(transform.apply(sample), np.int16) - np.asarray(sample.convert("RGB"))
     return transform if np.abs(moved).max() > _SAME else None
+
+
+def _deep(image: Image.Image) -> np.ndarray:
+    """(H, W) uint8 of a grey picture of more than 8 bits."""
+    values: np.ndarray = np.asarray(image)
+    if image.mode in ("I", "F"):
+        grey = _to_bytes(values)
+    else:
+        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        # White is 0. Of pictures of 8 bits Pillow turns that round itself.
+        grey = _WHITE - grey
+    return grey
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
