@@ -34,14 +34,15 @@ NOISE = RNG.integers(0, 256, (6, 9, 3), np.uint8)
 GREY = NOISE[:, :, 0]
 
 
-def _png(width, height, depth=8, colour=2, body=b""):
-    """A PNG written by hand, with a header that may lie."""
+def _png(width, height, depth=8, colour=2, body=b"", more=None):
+    """A PNG written by hand, with a header that may lie. more: a chunk before the pixels."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    pixels = (chunk(*more) if more else b"") + chunk(b"IDAT", zlib.compress(body))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + pixels + chunk(b"IEND", b"")
 
 
 def _tiff(values, **options):
@@ -127,6 +128,13 @@ def test_grey_and_rgb_with_a_transparent_value(encode):
     assert decode(encode(np.array([[5, 9]], np.uint8), transparency=9)).tolist() == [[[5, 255]]]
     rgb = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     assert decode(encode(rgb, transparency=(1, 2, 3)))[:, 0].T.tolist() == [[255, 255, 255], [4, 5, 6]]
+
+
+def test_a_transparent_value_of_sixteen_bits_is_laid_on_white():
+    body = b"\0" + struct.pack(">3H", 257, 514, 515)
+    data = _png(3, 1, depth=16, colour=0, body=body, more=(b"tRNS", struct.pack(">H", 514)))
+    assert decode(data).tolist() == [[[1, 255, 2]]]
+    assert inspect(data).oddities == ("has 16 bits: brought to 8", "is transparent: laid on white")
 
 
 def test_sixteen_bits_are_not_all_white(encode):

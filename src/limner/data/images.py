@@ -257,7 +257,8 @@ def _deep(image: Image.Image) -> np.ndarray:
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
         # White is 0. Of pictures of 8 bits Pillow turns that round itself.
         grey = _WHITE - grey
-    return grey
+    clear = image.info.get("transparency")
+    return grey if clear is None else np.where(values == clear, np.uint8(_WHITE), grey)
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
