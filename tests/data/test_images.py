@@ -137,6 +137,13 @@ def test_a_transparent_value_of_sixteen_bits_is_laid_on_white():
     assert inspect(data).oddities == ("has 16 bits: brought to 8", "is transparent: laid on white")
 
 
+def test_sixteen_bits_of_grey_with_transparency_are_grey():
+    body = b"\0" + struct.pack(">4H", 257 * 10, 65535, 257 * 20, 0)
+    data = _png(2, 1, depth=16, colour=4, body=body)
+    assert decode(data).tolist() == [[[10, 255]]]
+    assert inspect(data) == Header(2, 1, False, ("is transparent: laid on white",))
+
+
 def test_sixteen_bits_are_not_all_white(encode):
     deep = np.array([[0, 257, 32768, 65535]], np.uint16)
     expected = [[[0, 1, 128, 255]]]

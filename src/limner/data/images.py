@@ -92,6 +92,7 @@ def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProbl
             with Image.open(stream, formats=FORMATS) as image:
                 if problem := _too_large(image, pixels):
                     return problem
+                colour = _is_colour(image)
                 if image.format == "PNG" and _is_told_more_after_its_pixels(stream):
                     with contextlib.suppress(Exception):  # what is wrong with the pixels, decoding will tell
                         image.load()
@@ -99,7 +100,7 @@ def inspect(file: BinaryIO | bytes, pixels: int = PIXELS) -> Header | ImageProbl
                 if _orientation(image) >= 5 and image.format != "TIFF":  # of a TIFF, Pillow gives the upright size
                     width, height = height, width
                 jpeg = image.format in ("JPEG", "MPO")
-                return Header(width, height, _is_colour(image), tuple(_oddities(image)), jpeg)
+                return Header(width, height, colour, tuple(_oddities(image)), jpeg)
         except Exception as error:
             return _explained(error, stream)
 
@@ -193,22 +194,25 @@ def _upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
 
 def _plain(image: Image.Image) -> Image.Image:
     """Any mode, decoded, as L or RGB."""
+    colour = _is_colour(image)
     image.load()
-    image = _in_srgb(image)
+    image = _in_srgb(image, colour)
     if image.mode in ("L", "RGB") and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return Image.fromarray(_deep(image))
     if image.has_transparency_data:
-        grey = not _is_colour(image)
         page = Image.new("RGBA", image.size, "white")
         page.alpha_composite(image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA"))
-        return page.convert("L" if grey else "RGB")
-    return image.convert("RGB" if _is_colour(image) else "L")
+        image = page
+    return image.convert("RGB" if colour else "L")
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """The decoded picture with its colours in sRGB. Where a profile can't be read they are taken for that."""
+def _in_srgb(image: Image.Image, colour: bool) -> Image.Image:
+    """The decoded picture with its values in sRGB. Where a profile can't be read they are taken for that.
+
+    colour  whether it has colour
+    """
     try:
         transform = _from_its_profile(image)
     except Exception:  # what little a damaged profile says is told by `_oddities`
@@ -216,7 +220,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     if transform is None:
         return image
     result = transform.apply(image.convert(_PROFILED[image.mode]))
-    if not _is_colour(image):
+    if not colour:
         result = result.convert("L")
     if image.has_transparency_data:
         result.putalpha(image.convert("RGBA").getchannel("A"))
@@ -277,6 +281,9 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _is_colour(image: Image.Image) -> bool:
+    """Whether a picture that is not decoded yet has colour."""
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.tile and str(image.tile[0][3]).startswith("LA"):
+        return False  # grey of 16 bits with transparency, which Pillow makes RGBA of 8
     if image.mode in ("P", "PA"):
         palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8)
         triples = palette[: len(palette) // 3 * 3].reshape(-1, 3)
