@@ -95,6 +95,16 @@ def test_what_lies_beside_train_and_test_is_told_and_in_neither(tmp_path, fill, 
         assert Warned(said) in events
 
 
+def test_of_two_folders_for_one_part_the_other_is_told(tmp_path, fill, drain):
+    fill(tmp_path, {f"{part}/{i}.png": (8, 8) for part in ("train", "training", "val", "valid") for i in (1, 2)})
+    for split in ("train", "test"):
+        events, data = drain(open_data(str(tmp_path), split=split))
+        said = f"4 images (training/1.png …) beside the folders train and test of {tmp_path}: left out of both"
+        assert len(data) == 2 and Warned(said) in events
+    fill(tmp_path / "usual", {f"{part}/{i}.png": (8, 8) for part in ("train", "val", "test") for i in (1, 2)})
+    assert not any(isinstance(event, Warned) for event in drain(open_data(str(tmp_path / "usual")))[0])
+
+
 def test_a_class_called_train_beside_others_is_a_class(tmp_path, fill, drain):
     fill(tmp_path, {f"{label}/{i}.png": (8, 8) for label in ("car", "train") for i in (1, 2)})
     assert drain(open_data(str(tmp_path)))[1].manifest.classes == ("car", "train")

@@ -25,6 +25,8 @@ from limner.data.pack import FILES, SAMPLES, seal
 Split = Literal["train", "test"]
 _PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 _PART_NAMES = {name for names in _PARTS.values() for name in names}
+_SAME_PART = (("train", "training"), ("test", "testing"), ("val", "valid", "validation"))
+"""Names of one part: the first that is there is taken for it."""
 _LISTED = ".jpg .png .webp .bmp .tif .gif"
 _EVERY = 0.25
 """Seconds between two events of progress."""
@@ -138,7 +140,9 @@ def _choose(
     paths = _without_shared_folder([(member, PurePosixPath(member.name).parts) for member in wanted])
     beside = ""
     if _has_parts(paths):
-        others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in _PART_NAMES]
+        tops = {parts[0].lower() for _, parts in paths if len(parts) > 1}
+        taken = {next((name for name in names if name in tops), "") for names in _SAME_PART}
+        others = [member.name for member, parts in paths if len(parts) < 2 or parts[0].lower() not in taken]
         beside = f"{len(others):,} image{'s' * (len(others) > 1)} ({shown(others[0])} …)" if others else ""
         paths = _without_shared_folder(_part(paths, choices.split))
     elif choices.split == "test":
