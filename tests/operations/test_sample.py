@@ -123,6 +123,18 @@ def test_a_class_by_number_or_name(classes, tmp_path):
             model.labels(1, wrong)
 
 
+def test_a_number_that_no_class_is_called_is_not_taken_for_its_place(classes):
+    model = limner.load(classes / "model.safetensors")
+    model.header["data"]["classes"] = [str(i) for i in range(1, 11)]
+    assert model.labels(1, 10).tolist() == [9] and model.labels(1, "1").tolist() == [0]
+    for wrong in ("0", 11):
+        with pytest.raises(UsageError, match=f"called by numbers, and none is called {wrong}") as error:
+            model.labels(1, wrong)
+        assert error.value.hint == "give one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+    model.header["data"]["classes"] = [f"{i:02}" for i in range(10)]
+    assert model.labels(1, 7).tolist() == [7], "07 stands in the place 7"
+
+
 def test_a_grid_of_classes_while_training(classes):
     with Image.open(classes / "grids" / "step-000003.png") as sheet:
         assert sheet.size == (10 * 8 + 11 * 2, 4 * 8 + 5 * 2)

@@ -1,7 +1,7 @@
 """Model: what is left after training. One file with the weights, and a header that says how to build and use them."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,12 @@ class Model:
         classes = method.signal.classes
         if label is None:
             return torch.arange(count) % classes
-        names = list((self.header.get("data") or {}).get("classes") or ())
+        names = list(map(str, (self.header.get("data") or {}).get("classes") or ()))
+        if str(label).isdecimal() and str(label) not in names and _are_other_numbers(names):
+            raise UsageError(
+                f"{self.path} has classes that are called by numbers, and none is called {label}",
+                f"give one of {', '.join(names[:20])}{' …' if len(names) > 20 else ''}",
+            )
         number = names.index(str(label)) if str(label) in names else str(label)
         if not str(number).isdecimal() or int(number) >= classes:
             hint = (
@@ -167,6 +172,11 @@ class Model:
         if not isinstance(self.method, Generate):
             raise UsageError(f"{self.path} is a {self.name} model, which does not make pictures out of noise")
         return self.method
+
+
+def _are_other_numbers(names: Sequence[str]) -> bool:
+    """Whether classes are called by numbers other than their own, so that a number alone could mean either."""
+    return any(name.isdecimal() and (name.lstrip("0") or "0") != str(i) for i, name in enumerate(names))
 
 
 def build(method: str, config: Mapping[str, Any], signal: Signal, where: str = "") -> Method:

@@ -35,7 +35,8 @@ class Sample(Settings):
     columns: int | None = Field(default=None, ge=1)
     """Pictures in a row of the sheet; about square where it is not given, or a column for each of up to 20 classes."""
     class_: str | None = Field(default=None, alias="class", coerce_numbers_to_str=True)
-    """The class to make, by number or name, for models that learned classes; each in turn where it is not given."""
+    """The class to make, by name, or by its number from 0 unless names are other numbers, for models that learned
+    classes; each in turn where it is not given."""
     text: str | None = Field(default=None, max_length=1000)
     """What to make, in words, for models that learned captions; a few captions of their data where it is not given."""
     truncation: float = Field(default=1.0, gt=0, le=2)
