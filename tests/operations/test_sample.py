@@ -166,6 +166,16 @@ def test_wrong_wishes(run, choices, said):
         made(model=run, **choices)
 
 
+def test_many_points_are_one_picture(tmp_path):
+    list(limner.train("gan", data="ring", steps=1, batch=16, width=4, threads=1, out=tmp_path / "a"))
+    made(model=tmp_path / "a", count=20_000, out=tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (256 + 2 * 2, 256 + 2 * 2)
+    with pytest.raises(UsageError, match="200,000 points do not fit on one picture") as error:
+        made(model=tmp_path / "a", count=200_000, out=tmp_path / "b.png")
+    assert error.value.hint == "ask for 100,000 at most"
+
+
 def test_a_run_that_has_not_finished_says_how_to_finish_it(run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "settings.json").write_text("{}")

@@ -55,6 +55,8 @@ class Sample(Settings):
 
 _BATCH = 250
 _MOST_COLUMNS = 20
+_MOST_POINTS = 100_000
+"""Points that are made at once, for one picture."""
 _PROJECTION_STEPS = 300
 _TELL_EVERY = 0.2
 
@@ -101,8 +103,6 @@ def sample(request: Sample) -> Iterator[Event]:
         raise UsageError(f"--columns is for a sheet, and {why}", "leave out --columns")
     if request.project is not None and request.backend != "torch":
         raise UsageError(f"--project needs gradients, which {request.backend} does not give", "leave out --backend")
-    if sheet and request.count > 10_000:
-        raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
 
     from limner.models.model import load
     from limner.training.processor import for_heavy_work
@@ -113,6 +113,12 @@ def sample(request: Sample) -> Iterator[Event]:
         model = load(path).to(pick_device(request.device))
     else:
         model = yield from _moved(load(path), request)
+    # Points are drawn together on one picture.
+    together = not model.method.signal.rank and request.interpolate is None
+    if together and request.count > _MOST_POINTS:
+        raise UsageError(f"{request.count:,} points do not fit on one picture", f"ask for {_MOST_POINTS:,} at most")
+    if sheet and not together and request.count > 10_000:
+        raise UsageError(f"{request.count:,} pictures do not fit on one sheet", "give --out FOLDER for separate files")
     if request.interpolate is not None:
         yield from _walk(request, model, out)
         return
@@ -129,8 +135,7 @@ def sample(request: Sample) -> Iterator[Event]:
     columns = request.columns or (classes if classes <= _MOST_COLUMNS else None) or None
     if not sheet:
         _clear(out)
-    # Points are drawn together on one picture.
-    step = _BATCH if model.method.signal.rank else request.count
+    step = request.count if together else _BATCH
     for start in range(0, request.count, step):
         some = slice(start, start + step)
         pictures = model.decode(noise[some], None if labels is None else labels[some], recipe)
