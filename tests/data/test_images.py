@@ -227,6 +227,17 @@ def test_the_header_of_a_png_is_read_without_its_pixels(encode, monkeypatch, pla
     assert inspect(data) == header and bool(decoded) == decodes
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_palette_says_whether_there_is_colour_without_the_pixels(encode, monkeypatch, kind, colour):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    image.putpalette([9, 9, 9, 0, 0, 0, 5, 5, 6 if colour else 5])
+    data = encode(image, kind)
+    assert len(decode(data)) == (3 if colour else 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    assert inspect(data) == Header(3, 1, colour)
+
+
 D50 = (0.9642, 1.0, 0.8249)
 ADOBE = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 """Adobe RGB (1998) to XYZ under D50, as its specification has it; gamma is 563/256."""

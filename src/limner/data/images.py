@@ -285,7 +285,11 @@ def _is_colour(image: Image.Image) -> bool:
     if isinstance(image, PngImagePlugin.PngImageFile) and image.tile and str(image.tile[0][3]).startswith("LA"):
         return False  # grey of 16 bits with transparency, which Pillow makes RGBA of 8
     if image.mode in ("P", "PA"):
-        palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8)
+        stated, values = image.palette, None
+        if stated and stated.mode == "RGB" and stated.rawmode in (None, "RGB"):
+            values = stated.palette
+        # Pillow's own way, which decodes the picture first, is for the rest.
+        palette = np.frombuffer(bytes(image.getpalette("RGB") or () if values is None else values), np.uint8)
         triples = palette[: len(palette) // 3 * 3].reshape(-1, 3)
         return bool((triples != triples[:, :1]).any())
     return image.mode not in _GREY_MODES and not image.mode.startswith("I;16")
