@@ -668,6 +668,19 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
         list(limner.train(resume=tmp_path))
 
 
+def test_a_run_whose_pictures_are_elsewhere_says_so(tmp_path, monkeypatch):
+    (tmp_path / "here/pets").mkdir(parents=True)
+    for i, x in enumerate(np.random.default_rng(0).integers(0, 256, (16, 8, 8), dtype=np.uint8)):
+        Image.fromarray(x).save(tmp_path / f"here/pets/{i}.png")
+    monkeypatch.chdir(tmp_path / "here")
+    run(tmp_path / "a", data="pets", batch=8, steps=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="learned from pets, which is not to be found from here") as caught:
+        list(limner.train(resume=tmp_path / "a", steps=3))
+    assert "--data" in caught.value.hint
+    assert list(limner.train(resume=tmp_path / "a", steps=3, data="here/pets"))[-1].values["steps"] == 3
+
+
 def test_evaluation_while_training_keeps_the_best(tmp_path):
     """100 steps are an epoch of the ring: it is judged at each half, and the best is a model of its own."""
     events = run(tmp_path / "a", steps=200, batch=1000, evaluate_every=0.5, width=16)

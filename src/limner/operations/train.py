@@ -134,7 +134,15 @@ def train(
     from limner.data.sources import refuse_unknown
 
     # Known before torch is loaded, which takes seconds.
-    refuse_unknown(request.data)
+    try:
+        refuse_unknown(request.data)
+    except LimnerError:
+        if request.resume is None or "data" in named:
+            raise
+        raise UsageError(
+            f"{request.resume} learned from {request.data}, which is not to be found from here",
+            "resume it where it began, or say with --data where its pictures are now",
+        ) from None
     yield from _train(method, request, config, named)
 
 
