@@ -405,10 +405,8 @@ def test_a_folder_of_links_to_folders(tmp_path, fill, drain):
     (tmp_path / "linked").mkdir()
     for name in ("cat", "dog"):
         (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name, target_is_directory=True)
-    events = open_data(str(tmp_path / "linked"))
-    assert next(events).text.startswith("is a link to a folder: not followed: ")
     with pytest.raises(DataError) as error:
-        next(events)
+        next(open_data(str(tmp_path / "linked")))
     assert re.fullmatch(
         f"no images in {tmp_path}/linked \\(found 0 of {LISTED}; saw no files at all; 2 passed over, "
         "e.g. (cat|dog), which is a link to a folder: not followed\\)\n"

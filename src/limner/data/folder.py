@@ -85,8 +85,8 @@ def pack_pictures(
     raises      DataError   if there are fewer than two pictures, or they are unlike and no size is chosen
     """
     found = collection.members()
-    yield from map(Warned, _grouped((reason, name) for name, reason in collection.refused))
     named, beside = _choose(found, collection.refused, given, choices)
+    yield from map(Warned, _grouped((reason, name) for name, reason in collection.refused))
     if beside:
         yield Warned(f"{beside} beside the folders train and test of {given}: left out of both")
     pictures, left_out = yield from _look(collection, named, choices)
