@@ -1,5 +1,7 @@
 """GAN-CLS beside the paper's algorithm, written out; and the way of a caption from data to picture."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -201,11 +203,13 @@ def test_it_is_evaluated_with_the_captions_of_the_data(run, monkeypatch):
         return plain(self, z, label)
 
     monkeypatch.setattr(GANCLS, "generate", generate)
-    list(evaluate(Evaluate.read({"what": str(run), "samples": 40, "features": "tiny", "metrics": ("fd", "diversity")})))
+    metrics = ("fd", "diversity", "discriminator")
+    list(evaluate(Evaluate.read({"what": str(run), "samples": 40, "features": "tiny", "metrics": metrics})))
     known = encoder().embed([f"{a} {b}" for a in "abcde" for b in "stuvwxyz"])
     which = (seen[0] @ known.T).argmax(1)
     assert len(seen[0]) == 40 and len(which.unique()) > 15  # 25 of 40 are expected
-    assert (run / "evaluation" / "report.html").is_file()
+    report = json.loads((run / "evaluation" / "report.json").read_text(encoding="utf-8"))
+    assert report["discriminator"]["counts"] == {"training": 40, "unseen": 0, "samples": 40}
 
 
 def test_the_doctor_reads_captions_and_asks_what_is_known_by_heart(run, tmp_path):
