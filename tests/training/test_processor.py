@@ -38,7 +38,7 @@ def test_moments_of_a_weight_without_gradient_vanish() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libgomp's waiting is Linux's")
 def test_while_others_want_the_processors_there_is_a_team_more() -> None:
-    """In a process of its own: the one that runs the tests is watched too, and others may really want its processors."""
+    """In a process of its own: the one that runs the tests is watched too, and others may want its processors."""
     code = """
 import threading, time
 from pathlib import Path
