@@ -66,7 +66,7 @@ def test_small_digits_get_the_frame_that_mnist_s_have() -> None:
 
 
 def test_small_digits_are_read_as_their_labels_say() -> None:
-    """Without their frame it would be .83 of them, and nearly every second 9 something else."""
+    """Without their frame it would be .83 of them, and a third of the 9s."""
     data = finish(open_data("digits"))
     batch = data.take(np.arange(len(data)))
     right = digits.load().classify(batch["x"]).argmax(1) == batch["label"]

@@ -53,7 +53,7 @@ def _block(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Sequentia
 def framed(x: Tensor) -> Tensor:
     """Digits of 8 px, which fill their frame, as MNIST has them: 20 px high in a black frame of 28.
 
-    Of scikit-learn's digits the network so reads .96, and .81 without the frame.
+    Of scikit-learn's digits the network so reads .96, and .83 without the frame.
 
     x       (N, 1, H, W)
     returns (N, 1, 28, 28) where H and W are 8, else x
