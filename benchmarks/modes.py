@@ -4,15 +4,14 @@ python benchmarks/modes.py ring
 python benchmarks/modes.py stacked-digits --steps 5000 --seeds 3
 
 Fewer steps than published make a lite table, which says so. A table can be stopped and begun again at any time; it is
-written anew after each run, with how many seeds each row has by then.
+written anew after each run, with how many seeds each row has by then. Each run's figures are kept beside it, in a JSON
+file of the same name: seeds that are there are not trained again, on whatever machine (move it away to measure anew).
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import limner
+from kept import Kept, pooled
 from limner.core.files import write
 from limner.core.random import normal
 from limner.models.model import save_model
 from limner.tasks.generate import Generate
-from machine import where
 from runs import RESULTS, command, evaluated, tell, trained
 
 ADAM = {"lr": 1e-4, "beta1": 0.8}
@@ -160,46 +159,35 @@ def standing(model: Path) -> Path:
     return place
 
 
-def written(
-    name: str, table: Table, found: Mapping[str, list[dict[str, Any]]], steps: int, threads: str, called: str
-) -> str:
+def written(name: str, table: Table, kept: Kept, called: str) -> str:
     """The table as Markdown: mean ± standard error over seeds, what was published, and real data."""
-    lite = steps < table.steps
     lines = [f"# Modes: {name}", ""]
-    if lite:
+    if kept.steps < table.steps:
         whole = "were published" if table.source else "in the protocol of stacked MNIST"
-        lines += [f"**Lite: {steps:,} steps; {table.steps:,} {whole}.** Compare the order, not the figures.", ""]
+        lines += [f"**Lite: {kept.steps:,} steps; {table.steps:,} {whole}.** Compare the order, not the figures.", ""]
     titles = list(table.figures.values())
     lines += [
         f"| | {' | '.join(titles)} | seeds | published: {' | '.join(titles)} |",
         "|---" * (2 * len(titles) + 2) + "|",
     ]
-    real: dict[str, float] = {}
-    for row, reports in found.items():
-        published = table.rows[row][2] if row in table.rows else ()
-        cells = []
-        for figure in table.figures:
-            values = []
-            for report in reports:
-                (one,) = (entry for entry in report["figures"] if entry["name"] == figure)
-                values.append(one["value"])
-                real[figure] = one["real"]["value"]
-            finite = [value for value in values if value is not None]
-            if len(finite) < len(values):
-                cells.append(f"∞ in {len(values) - len(finite)}")
-                continue
-            error = f" ± {statistics.stdev(finite) / sqrt(len(finite)):.2g}" if len(finite) > 1 else ""
-            cells.append(f"{statistics.fmean(finite):.4g}{error}")
-        known = list(published) or ["–"] * len(titles)
-        lines.append(f"| {row} | {' | '.join(cells)} | {len(reports)} | {' | '.join(known)} |")
+    found = [(row, row, kept.rows[row]) for row in table.rows if row in kept.rows]
+    for row in kept.joined:
+        for size in sorted({len(runs.seeds) for runs in kept.joined[row]}):
+            alike = [runs for runs in kept.joined[row] if len(runs.seeds) == size]
+            found.append((f"{size} × {row}, as one (ensemble)", "", alike))
+    for title, row, runs in found:
+        published = table.rows[row][2] if row else ()
+        cells = [*(pooled(runs, figure) for figure in table.figures), str(sum(one.count for one in runs))]
+        lines.append(f"| {title} | {' | '.join(cells)} | {' | '.join(list(published) or ['–'] * len(titles))} |")
     lines.append(
-        f"| real data | {' | '.join(f'{real[figure]:.4g}' for figure in table.figures)} | | {' | ' * len(titles)}"
+        f"| real data | {' | '.join(f'{kept.real[figure]:.4g}' for figure in table.figures)} | | {' | ' * len(titles)}"
     )
     lines += [
-        "", f"- {table.samples:,} samples; mean ± standard error over training seeds from 1",
+        "", f"- {table.samples:,} samples; mean ± standard error over training seeds, or over ensembles",
         f"- statistics of batch norm are taken anew before counting, over {BATCHES} batches of {BATCH}",
         *([f"- published: {table.source}"] if table.source else []),
-        f"- {where(threads, when='at the end')}; `{called}`",
+        *(f"- {place}" for place in kept.places()),
+        f"- `{called}`",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -218,37 +206,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = TABLES[chosen.table]
     steps = chosen.steps or table.steps
     torch.set_num_threads(chosen.threads)
-    used: set[int] = set()
-    found: dict[str, list[dict[str, Any]]] = {}
-    models: dict[str, list[Path]] = {}
+    models: dict[str, dict[int, Path]] = {}
     metrics = ["classes"] if table.figures is _STACKED else []
-    name = f"modes-{chosen.table}{'-lite' if steps < table.steps else ''}.md"
+    name = f"modes-{chosen.table}{'-lite' if steps < table.steps else ''}"
+    kept = Kept(chosen.out / f"{name}.json", steps)
+    rows = chosen.rows or list(table.rows)
+    if unknown := [row for row in rows if row not in table.rows]:
+        parser.error(f"{chosen.table} has no row {unknown[0]!r}; there are: {', '.join(table.rows)}")
+
+    def count(row: str, members: Mapping[int, Path], model: Path) -> None:
+        """Of samples of a model that these seeds trained, the figures: kept, and the table written."""
+        report = evaluated(model, data=table.data, samples=table.samples, metrics=metrics)
+        figures = {figure["name"]: figure for figure in report["figures"]}
+        kept.real = {figure: figures[figure]["real"]["value"] for figure in table.figures}
+        used = sorted({limner.load(member).header["training"]["machine"]["cores"] for member in members.values()})
+        threads = f"{' and '.join(map(str, used))} thread{'s' * (max(used) > 1)}"
+        kept.add(row, sorted(members), {figure: figures[figure]["value"] for figure in table.figures}, threads)
+        tabulate()
+
+    def tabulate() -> None:
+        write(chosen.out / f"{name}.md", written(chosen.table, table, kept, command("modes", arguments)))
+
     for seed in range(1, chosen.seeds + 1):
-        for row, (method, settings, _) in table.rows.items():
-            if chosen.rows and row not in chosen.rows:
-                continue
+        for row in rows:
+            method, settings, _ = table.rows[row]
             run = chosen.runs / chosen.table / f"{row.replace(' ', '').replace(',', '-')}-{steps}-{seed}"
-            model = trained(
+            known = seed in kept.seeds(row)
+            if known and not (run / "model.safetensors").is_file():
+                continue
+            model = standing(trained(
                 run, method, data=table.data, steps=steps, seed=seed, threads=chosen.threads,
                 checkpoint_every=max(500, steps // 10), preview_every=1e6, precision="fp32",
                 **{**table.settings, **settings},
-            )  # fmt: skip
-            used.add(limner.load(model).header["training"]["machine"]["cores"])
-            threads = f"{' and '.join(map(str, sorted(used)))} thread{'s' * (max(used) > 1)}"
-            model = standing(model)
-            models.setdefault(row, []).append(model)
-            found.setdefault(row, []).append(evaluated(model, data=table.data, samples=table.samples, metrics=metrics))
-            write(chosen.out / name, written(chosen.table, table, found, steps, threads, command("modes", arguments)))
+            ))  # fmt: skip
+            models.setdefault(row, {})[seed] = model
+            if not known:
+                count(row, {seed: model}, model)
     for row in (next(iter(table.rows)), RELATIVISTIC):
-        members = models.get(row, [])
-        if len(members) > 1:
-            place = chosen.runs / chosen.table / f"{row.replace(' ', '')}-{steps}-together-{len(members)}"
+        members = models.get(row, {})
+        if len(members) > 1 and sorted(members) not in [runs.seeds for runs in kept.joined.get(row, [])]:
+            together = "-".join(map(str, sorted(members)))
+            place = chosen.runs / chosen.table / f"{row.replace(' ', '')}-{steps}-together-{together}"
             if not (place / "model.safetensors").is_file():
-                tell(limner.ensemble(*members, out=place))
-            joined = evaluated(place / "model.safetensors", data=table.data, samples=table.samples, metrics=metrics)
-            found[f"{len(members)} × {row}, as one (ensemble)"] = [joined]
-            write(chosen.out / name, written(chosen.table, table, found, steps, threads, command("modes", arguments)))
-    print((chosen.out / name).read_text(encoding="utf-8"))
+                tell(limner.ensemble(*members.values(), out=place))
+            count(row, members, place / "model.safetensors")
+    tabulate()
+    print((chosen.out / f"{name}.md").read_text(encoding="utf-8"))
     return 0
 
 
