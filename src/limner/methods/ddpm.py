@@ -8,7 +8,7 @@ those of limner's `edm`, in --variant paper too: DDPM++, not the paper's own U-N
 Source: Ho, Jain & Abbeel 2020, arXiv:2006.11239 (cosine times: arXiv:2102.09672; ddim: arXiv:2010.02502)
 Task: generate
 Expect: limner train ddpm --data digits --batch 64 --steps 400 --denoiser.lr 1e-3 --threads 1 --seed 42
-        then limner evaluate --samples 1000: FD-digits 1.27, coverage .69, 10 of 10 classes; real data have .06, .95 and
+        then limner evaluate --samples 1000: FD-digits .71, coverage .73, 10 of 10 classes; real data have .07, .97 and
         10 (benchmarks/results/expectations.md)
 """
 

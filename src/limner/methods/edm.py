@@ -6,7 +6,7 @@ kind of picture, and needs no opponent; the price is paid when sampling, which a
 Source: Karras et al. 2022, arXiv:2206.00364 (preconditioning, noise levels, Heun's sampler)
 Task: generate
 Expect: limner train edm --data digits --batch 64 --steps 400 --threads 1 --seed 42
-        then limner evaluate --samples 1000: FD-digits .18, coverage .87, 10 of 10 classes; real data have .06, .95 and
+        then limner evaluate --samples 1000: FD-digits .16, coverage .81, 10 of 10 classes; real data have .07, .97 and
         10 (benchmarks/results/expectations.md)
 """
 
