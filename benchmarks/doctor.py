@@ -27,6 +27,7 @@ from limner.nn import discriminators, generators
 from limner.operations.doctor import Doctor, doctor
 from limner.training.guard import Diverged
 from machine import where
+from runs import command
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ CASES = (
     # A critic that is always right, and a loss of thousands of nats, are as they should be.
     Case("healthy-critic", "healthy", "wgan_gp",
          {"data": "digits", "network": "dense", "width": 32, "batch": 32, "steps": 1500, **rates(3e-4, 3e-4)}),
-    Case("healthy-nats", "healthy", "vae", {"data": "digits", "size": 32, "colour": "colour", "network": "dense",
-                                            "width": 64, "latent": 16, "steps": 1500}),
+    Case("healthy-nats", "healthy", "vae", {"data": "mnist", "size": 32, "network": "dense", "width": 128, "latent": 16,
+                                            "likelihood": "discretised_logistic", "steps": 2000}),
     Case("ring", "mode collapse", "gan", {"data": "ring", "width": 32, "latent": 2, "batch": 100, "steps": 4000}),
     Case("plain-start", "mode collapse", "dcgan",
          {"data": "digits", "variant": "mnist", "width": 8, "batch": 32, "steps": 1200}, plain=True),
@@ -78,7 +79,7 @@ CASES = (
     Case("fast-discriminator", "discriminator overpowering", "dcgan",
          {"data": "mnist", "width": 8, "batch": 64, "steps": 1500, **rates(1e-5, 2e-3)}),
     Case("saturated", "discriminator overpowering", "gan",
-         {"data": "mnist", "width": 32, "batch": 64, "steps": 3000, "loss": "minimax", **rates(1e-3, 1e-3)}),
+         {"data": "mnist", "width": 32, "batch": 64, "steps": 2000, "loss": "minimax", **rates(1e-4, 4e-4)}),
     Case("narrow-mnist", "discriminator overpowering", "gan",
          {"data": "mnist", "width": 32, "batch": 64, "steps": 6000}),
 )  # fmt: skip
@@ -121,13 +122,16 @@ def _plain(network: nn.Module) -> nn.Module:
     return network
 
 
-def trained(case: Case, folder: Path, packs: Mapping[str, str], threads: int) -> Path:
+def trained(case: Case, folder: Path, packs: Mapping[str, str], threads: int, precision: str) -> Path:
     """The case's run folder, trained unless it was."""
     out = folder / case.name
     if (out / "model.safetensors").is_file():
         return out
     data = str(case.choices["data"])
-    choices = {**case.choices, "data": packs.get(data, data), "out": out, "force": True, "threads": threads}
+    choices = {
+        **case.choices, "data": packs.get(data, data), "out": out, "force": True, "threads": threads,
+        "precision": precision,
+    }  # fmt: skip
     try:
         for _ in limner.train(case.method, **choices):
             pass
@@ -174,6 +178,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--out", type=Path, default=Path("runs/doctor"))
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments.add_argument("--only", nargs="*", default=[case.name for case in CASES])
     chosen = arguments.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -183,11 +188,11 @@ def main() -> int:
     for case in CASES:
         if case.name in chosen.only:
             with started(case.plain):
-                run = trained(case, chosen.out, packs, chosen.threads)
+                run = trained(case, chosen.out, packs, chosen.threads, chosen.precision)
                 rows.append(row(case, examined(run, chosen.threads)))
             print("  ".join(rows[-1]), file=sys.stderr, flush=True)
-    print("python benchmarks/doctor.py")
-    print(where(f"{chosen.threads} threads", "seed 42"), end="\n\n")
+    print(command("doctor", None))
+    print(where(f"{chosen.threads} threads", chosen.precision, "seed 42"), end="\n\n")
     print("\n".join(aligned(rows)))
     print(f"\n{sum(cells[-1] == 'ok' for cells in rows[1:])} of {len(rows) - 1} verdicts are right")
     return int(any(cells[-1] != "ok" for cells in rows[1:]))

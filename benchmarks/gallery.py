@@ -172,6 +172,8 @@ def page(found: dict[str, Any]) -> str:
                 lines += [told(found[name]), ""]
             elif name in SETTINGS:
                 lines += [f"`{name}` is not made yet: `python benchmarks/gallery.py {name}`", ""]
+            else:
+                lines += [f"There is no `{name}`: the digits of MNIST have no captions to learn from.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -33,7 +33,7 @@ class Runs:
 class Kept:
     """The runs of one table, by row; and of models that were joined, by their row.
 
-    raises SystemExit   if the file is of another number of steps
+    raises SystemExit   if the file is of another number of steps, or there is a table without it
     """
 
     def __init__(self, path: Path, steps: int) -> None:
@@ -42,6 +42,8 @@ class Kept:
         self.rows: dict[str, list[Runs]] = {}
         self.joined: dict[str, list[Runs]] = {}
         if not path.is_file():
+            if (table := path.with_suffix(".md")).is_file():
+                sys.exit(f"{table} has no figures of single runs beside it: give another --out, or move it away")
             return
         held = json.loads(path.read_text(encoding="utf-8"))
         if held["steps"] != steps:

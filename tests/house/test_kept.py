@@ -54,6 +54,12 @@ def test_what_is_kept_comes_back_and_counts_as_made(kept: Any, tmp_path: Path) -
     assert json.loads(path.read_text(encoding="utf-8"))["steps"] == 100
 
 
+def test_a_table_whose_runs_are_not_kept_is_not_written_over(kept: Any, tmp_path: Path) -> None:
+    (tmp_path / "modes.md").write_text("# Modes\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="move it away"):
+        kept.Kept(tmp_path / "modes.json", 100)
+
+
 def test_other_steps_are_refused(kept: Any, tmp_path: Path) -> None:
     table = kept.Kept(tmp_path / "modes.json", 100)
     table.add("GAN", [1], {"modes": 20.0}, "1 thread")

@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_cross_entropy_does_not_tell_how_sure_the_discriminato
 
 
 def test_a_generator_that_broke_down_by_itself_is_not_the_discriminators_fault() -> None:
-    """Its loss is far from flat and yet moves nothing. The discriminator wins then, before the samples are looked at."""
+    """Its loss is far from flat and yet moves nothing. The discriminator wins then, before samples are looked at."""
     dead: dict[str, Any] = {**WON, "diversity": 0.0, "precision": 0.0, "generator_gradient": 0.0, "generator_loss": 7.0}
     for alike_at in (None, 400, 900):
         found = diagnose(replace(WELL, **dead, alike_at=alike_at))

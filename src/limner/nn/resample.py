@@ -11,7 +11,8 @@ def doubled(x: Tensor) -> Tensor:
     x        (N, C, H, W)    with zeros around it
     returns  (N, C, 2H, 2W)
 
-    Source: Karras et al. 2020, arXiv:1912.04958, the filter [1, 3, 3, 1] in its authors' code
+    Source: Karras et al. 2020, arXiv:1912.04958, the filter [1, 3, 3, 1] in its authors' code; R3GAN's code comes to
+    the same, [1, 2, 1] convolved with [1, 1]
     """
     for axis in (2, 3):
         x = _along(x, axis)

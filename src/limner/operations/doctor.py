@@ -70,9 +70,9 @@ WINS, LOSES = 0.99, 0.1
 """The discriminator overpowers where it ranks more pairs rightly than the first and its cross-entropy is below the
 second, over the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36. Other losses do not tell how
 sure it is: there the generator's gradient has to be gone."""
-VANISHED, FLAT = 1e-3, 0.01
-"""Norm of the generator's gradient, and its loss without the sign, below which its loss is saturated: 0.0000 both in a
-minimax game; .04-70 and .5-13 in all others, but for a generator that broke down by itself (0.0000 and 7)."""
+VANISHED, FLAT = 5e-3, 0.01
+"""Norm of the generator's gradient, and its loss without the sign, below which its loss is saturated: .0010 and .0001
+in a minimax game; .04-70 and .2-13 in all others, but for a generator that broke down by itself (.0000 and 7)."""
 FASTER = 5.0
 """Discriminator's learning rate over the generator's beyond which it runs away: 1 in healthy runs, and up to 4 is usual
 practice; 200 was measured to overpower."""
