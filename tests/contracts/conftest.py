@@ -9,14 +9,17 @@ import torch
 
 from limner.core import catalog
 from limner.core.config import TrainingConfig
+from limner.core.errors import UsageError
 from limner.core.signal import Signal
 from limner.data.cache import finish
 from limner.data.dataset import TEXT
 from limner.data.pack import open_pack, write_pack
 from limner.features import minilm
 from limner.features.captions import embedded
+from limner.models.model import build
 from limner.tasks.generate import Captioned
 
+POINTS = Signal(channels=2, scale=1.5)
 CAPTIONS = [f"picture {letter}" for letter in "abcdefghijklmnopqrst"]
 TINY = {
     "batch": 8,
@@ -40,7 +43,8 @@ class Case:
     signal: Signal
 
     def __str__(self):
-        words = self.name, "x".join(map(str, self.signal.shape)), self.config.get("conditioning")
+        shape = "x".join(map(str, self.signal.shape)) if self.signal.rank else "points"
+        words = self.name, shape, self.config.get("conditioning")
         return "-".join(filter(None, words))
 
 
@@ -50,17 +54,28 @@ def tiny(name):
     return {key: value for key, value in TINY.items() if key in fields}
 
 
+def takes(name, signal):
+    """Whether a method learns such a signal. Captions are not asked for."""
+    try:
+        build(name, tiny(name), signal)
+    except UsageError:
+        return False
+    return True
+
+
 def suited(name, **shape):
     """A signal, with captions if the method reads them."""
     return Signal(**shape, text=TEXT if issubclass(catalog.method(name), Captioned) else 0)
 
 
 def cases():
-    """Each method on grey 28×28 px, and on colour 16×16 px; in each way that it learns classes, where it does."""
+    """Each method on grey 28×28 px, colour 16×16 px and points, where it takes them; in each way it learns classes."""
     for name in catalog.names():
         assert issubclass(catalog.head(name).Config, TrainingConfig)
         yield Case(name, tiny(name), suited(name, channels=1, size=(28, 28)))
         yield Case(name, tiny(name), suited(name, channels=3, size=(16, 16)))
+        if takes(name, POINTS):
+            yield Case(name, tiny(name), POINTS)
         conditioning = catalog.head(name).Config.model_fields.get("conditioning")
         for way in () if conditioning is None else get_args(conditioning.annotation):
             if way != "none":
@@ -98,12 +113,18 @@ def packs(every_case, tmp_path_factory):
 
 
 def write(case, folder):
-    """A pack of 20 pictures of the case's signal: so few that 12 steps of 8 cross four epoch borders."""
+    """A pack of 20 samples of the case's signal: so few that 12 steps of 8 cross four epoch borders."""
     random = np.random.default_rng(1)
     folder.mkdir(exist_ok=True)
-    samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)
+    if case.signal.rank:
+        samples = random.integers(0, 256, (20, *case.signal.shape), dtype=np.uint8)
+    else:
+        samples = random.uniform(-1, 1, (20, *case.signal.shape)).astype(np.float32)
     labels = np.arange(20) % case.signal.classes if case.signal.classes else None
-    about = {"name": "noise", "split": "train", "source": "a test", "classes": tuple("abc"[: case.signal.classes])}
+    about = {
+        "name": "noise", "split": "train", "source": "a test", "classes": tuple("abc"[: case.signal.classes]),
+        "scale": case.signal.scale,
+    }  # fmt: skip
     write_pack(folder, samples, labels, CAPTIONS if case.signal.text else (), **about)
     return folder
 

@@ -141,10 +141,11 @@ def test_samples_that_are_all_alike_are_no_copies() -> None:
 
 
 def test_a_winning_discriminator_that_saw_few_pictures_often_needs_less_to_be_thought_to_know_them_by_heart() -> None:
-    some = Interval(0.57, 0.525, 0.61)
-    assert verdict(**WON, memory=some, epochs=900.0, diversity=0.5, modes=0.4)[0] == "over-fitting/memorising"
-    assert verdict(**WON, memory=some, epochs=5.0, diversity=0.5, modes=0.4)[0] == "mode collapse"
-    assert verdict(memory=some, epochs=900.0, modes=0.4)[0] == "mode collapse"
+    some = Interval(0.55, 0.51, 0.59)
+    assert verdict(sign_rate=0.999, memory=some, epochs=900.0, modes=0.4)[0] == "over-fitting/memorising"
+    assert verdict(sign_rate=0.999, memory=some, epochs=5.0, modes=0.4)[0] == "mode collapse"
+    assert verdict(sign_rate=0.95, memory=some, epochs=900.0, modes=0.4)[0] == "mode collapse"
+    assert verdict(sign_rate=0.999, memory=NATURAL, epochs=900.0, modes=0.4)[0] == "mode collapse"
 
 
 def test_modes_of_samples_that_look_like_nothing_do_not_count() -> None:
