@@ -1,7 +1,7 @@
 """Doctor: what ails a run, by which evidence, and what to try next.
 
 It reads the log, makes samples with the newest weights, and holds both against the data. Every limit below was measured
-on runs that were healthy or broken on purpose (benchmarks/doctor.py prints them; benchmarks/results/doctor.txt).
+on runs that were healthy or broken on purpose (benchmarks/doctor.py prints them; benchmarks/results/doctor*.txt).
 """
 
 from __future__ import annotations
@@ -55,21 +55,23 @@ Verdict = Literal[
 FEWEST = 1000
 """Steps before which samples say nothing: healthy runs had a diversity of .12-.77 at 250-750 steps, .7-.93 later."""
 EXPLODED = 1000.0
-"""A loss of a game beyond this has diverged: the largest of a run that had not was 12, diverged ones were at 1.7e5 and
+"""A loss of a game beyond this has diverged: the largest of a run that had not was 16, diverged ones were at 4e4 and
 more. Losses without a game have sizes of their own, and are held against the beginning of their run."""
 COLLAPSED = 0.35
-"""Diversity ratio below which samples are alike, as for the guard: healthy .79-1.04, collapsed 0-.30."""
+"""Diversity ratio below which samples are alike, as for the guard: healthy .72-1.16, collapsed 0-.30."""
 FEW_MODES = 0.7
-"""Share of the modes that are made evenly, exp(-reverse KL): healthy .84-.95, collapsed .36-.64."""
+"""Share of the modes that are made evenly, exp(-reverse KL): healthy .88-.97, collapsed .10-.69."""
 NARROW = 0.25
-"""Coverage over precision, i.e. how much variety there is among what looks real: healthy .40-.85, collapsed .01-.09."""
+"""Coverage over precision, i.e. how much variety there is among what looks real: healthy .40-.78, collapsed .00-.16,
+where it is not the evenness that is lost."""
 ALIEN = 0.1
-"""Precision below which samples look like nothing real: 0 after 20 steps and where the discriminator overpowers;
-.23-1 in every run that had learnt something."""
+"""Precision below which samples look like nothing real: 0 after 20 steps and mostly where the discriminator overpowers;
+.19-1 in every run that had learnt something."""
 WINS, LOSES = 0.99, 0.1
 """The discriminator overpowers where it ranks more pairs rightly than the first and its cross-entropy is below the
-second, over the last quarter: overpowering ones 1.0 and 0-.063; else .62-.98 and .31-1.36. Other losses do not tell how
-sure it is: there the generator's gradient has to be gone."""
+second, over the last quarter: overpowering ones 1.0 and 0-.008; else .39-.999 and .13-1.39, or 1.0 and .02-.05 where it
+knew 200 pictures by heart, or the generator had broken down. Other losses do not tell how sure it is: there the
+generator's gradient has to be gone."""
 VANISHED, FLAT = 5e-3, 0.01
 """Norm of the generator's gradient, and its loss without the sign, below which its loss is saturated: .0010 and .0001
 in a minimax game; .04-70 and .2-13 in all others, but for a generator that broke down by itself (.0000 and 7)."""
@@ -78,7 +80,8 @@ FASTER = 5.0
 practice; 200 was measured to overpower."""
 COPIES = 0.6
 """Chance of a sample hugging a training picture whose interval lies above this: .5 is natural, copies with a little
-noise 1; in runs .05-.46. The distance alone would not do: a collapsed generator in a crowded spot got .82."""
+noise 1; in runs 0-.49, and up to .75 where all samples were alike, which is not heard. The distance alone would not
+do: a collapsed generator in a crowded spot got .82."""
 BY_HEART = 0.53
 """Chance that a training picture scores above an unseen one, whose interval lies above this: .5 is natural. Its low
 end, pooled over three checkpoints, was up to .51 in runs that see too much data to know any by heart, .39-.50 in 10
