@@ -1,9 +1,8 @@
-"""A film of mode collapse: three methods learn points on a ring or a grid, checkpoint by checkpoint, from one noise.
+"""A film of mode collapse: three methods learn eight modes on a ring, checkpoint by checkpoint, from the same noise.
 
 python benchmarks/collapse_film.py
-python benchmarks/collapse_film.py grid
 
-Minutes on one thread. Runs that are finished are not made again, so another look costs seconds.
+About five minutes on one thread. Runs that are finished are not made again, so another look costs seconds.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from torch import Tensor
 from limner.core.files import atomic
 from limner.core.random import normal
 from limner.core.tensorfile import read_tensors
-from limner.data.builtin.mixtures import GRID, RING, Mixture
+from limner.data.builtin.mixtures import RING
 from limner.metrics import modes
 from limner.operations.train import read_config, split_choices
 from limner.tasks.generate import Generate
@@ -29,40 +28,13 @@ from limner.training.checkpoint import KIND, Checkpoint, newest_first
 from limner.training.snapshot import snapshot
 from runs import trained
 
-SETTINGS = {"network": "dense", "latent": 256, "batch": 256, "average": 0, "seed": 1}
-
-
-@dataclass(frozen=True)
-class Film:
-    """What is learned, and how it is shown.
-
-    mixture  the modes
-    steps    of training
-    every    so many of them a frame
-    width    of the networks
-    edge     of the view, in original coordinates
-    around   radius of the ring that shows where a mode is
-    name     of the file
-    """
-
-    mixture: Mixture
-    steps: int
-    every: int
-    width: int
-    edge: float
-    around: float
-    name: str
-
-
+STEPS, EVERY = 2_500, 100
+SETTINGS = {"data": "ring", "network": "dense", "width": 32, "latent": 256, "batch": 256, "average": 0, "seed": 1}
 CLASSIC = {"generator": {"lr": 1e-3, "beta1": 0.5}, "discriminator": {"lr": 1e-4, "beta1": 0.5}}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "GAN": ("gan", CLASSIC),
     "unrolled GAN": ("unrolled", {"unroll": 10, **CLASSIC}),
     "R3GAN": ("r3gan", {"generator": {"lr": 1e-3}, "discriminator": {"lr": 1e-3}, "gamma": 0.1}),
-}
-FILMS = {
-    "ring": Film(RING, 2_500, 100, 32, 1.25, 0.13, "mode-collapse"),
-    "grid": Film(GRID, 2_500, 100, 64, 5.0, 0.45, "mode-collapse-grid"),
 }
 SAMPLES, SEED = 1_000, 0
 WIDTH, HEIGHT, DPI = 900, 440, 100
@@ -87,7 +59,7 @@ class Moment:
     found: list[bool]
 
 
-def moments(run: Path, mixture: Mixture) -> list[Moment]:
+def moments(run: Path) -> list[Moment]:
     """Every checkpoint of a run, the oldest first, each with samples of the same noise."""
     settings = read_config(run)
     name = str(settings.pop("method"))
@@ -97,13 +69,13 @@ def moments(run: Path, mixture: Mixture) -> list[Moment]:
         found = Checkpoint(path, *read_tensors(path, KIND))
         method = snapshot(found, name, config)
         assert isinstance(method, Generate)
-        points = method.draw(normal(SEED, SAMPLES, method.latent, "sample")).double() * mixture.scale
-        counted = modes.mixture(points, torch.tensor(mixture.centres, dtype=torch.float64), mixture.std)
+        points = method.draw(normal(SEED, SAMPLES, method.latent, "sample")).double() * RING.scale
+        counted = modes.mixture(points, torch.tensor(RING.centres, dtype=torch.float64), RING.std)
         told.append(Moment(found.header["step"], points, (counted.counts > 0).tolist()))
     return told
 
 
-def frame(scenes: dict[str, Moment], film: Film) -> Image.Image:
+def frame(scenes: dict[str, Moment]) -> Image.Image:
     """One moment of all methods, side by side."""
     import matplotlib
 
@@ -114,15 +86,13 @@ def frame(scenes: dict[str, Moment], film: Film) -> Image.Image:
     figure, axes = plt.subplots(1, len(scenes), figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.235, wspace=0.03)
     for axis, (title, scene) in zip(axes, scenes.items(), strict=True):
-        for centre, found in zip(film.mixture.centres, scene.found, strict=True):
+        for centre, found in zip(RING.centres, scene.found, strict=True):
             # The ring only shows where to look; what counts is the disc inside.
-            axis.add_patch(Circle(centre, 3 * film.mixture.std, color=FOUND if found else FAINT, linewidth=0, zorder=2))
-            look = {"facecolor": LIT, "edgecolor": FOUND, "linewidth": 1.8} if found else {
-                "facecolor": "none", "edgecolor": FAINT, "linewidth": 1,
-            }  # fmt: skip
-            axis.add_patch(Circle(centre, film.around, **look))
+            axis.add_patch(Circle(centre, 3 * RING.std, color=FOUND if found else FAINT, linewidth=0, zorder=2))
+            axis.add_patch(Circle(centre, 0.13, facecolor=LIT if found else "none", edgecolor=FOUND if found else FAINT,
+                                  linewidth=1.8 if found else 1))  # fmt: skip
         axis.scatter(*scene.points.T.tolist(), s=5, color=POINT, alpha=0.55, linewidths=0, zorder=3)
-        axis.set(xlim=(-film.edge, film.edge), ylim=(-film.edge, film.edge), aspect="equal", xticks=[], yticks=[])
+        axis.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_title(title, fontsize=16, fontweight="bold", color=INK, pad=4)
         captured = sum(scene.found)
@@ -137,7 +107,7 @@ def frame(scenes: dict[str, Moment], film: Film) -> Image.Image:
         return Image.open(file).convert("RGB")
 
 
-def save(frames: Sequence[Image.Image], file: Path) -> None:
+def film(frames: Sequence[Image.Image], file: Path) -> None:
     """A GIF that starts again after the last frame was held."""
     # One palette, taken from the middle and the end, keeps what stands still the same, so only what moves is stored.
     some = Image.new("RGB", (WIDTH, 2 * HEIGHT))
@@ -157,26 +127,24 @@ def save(frames: Sequence[Image.Image], file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, draw, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("data", nargs="?", choices=FILMS, default="ring")
     parser.add_argument("--runs", type=Path, default=Path("runs/collapse"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    film, told = FILMS[chosen.data], {}
+    told = {}
     for title, (method, own) in METHODS.items():
-        run = chosen.runs / chosen.data / method
         trained(
-            run, method, data=chosen.data, steps=film.steps, checkpoint_every=film.every,
-            keep=film.steps // film.every + 5, threads=1, preview_every=1e6, width=film.width, **SETTINGS, **own,
+            chosen.runs / method, method, steps=STEPS, checkpoint_every=EVERY, keep=STEPS // EVERY + 5, threads=1,
+            preview_every=1e6, **SETTINGS, **own,
         )  # fmt: skip
-        told[title] = moments(run, film.mixture)
+        told[title] = moments(chosen.runs / method)
         print(title, "modes captured:", *(sum(one.found) for one in told[title]))
-    frames = [frame(dict(zip(told, scenes, strict=True)), film) for scenes in zip(*told.values(), strict=True)]
-    file = chosen.out / f"{film.name}.gif"
-    save(frames, file)
-    with atomic(file.with_suffix(".png")) as place:
+    frames = [frame(dict(zip(told, scenes, strict=True))) for scenes in zip(*told.values(), strict=True)]
+    film(frames, chosen.out / "mode-collapse.gif")
+    with atomic(chosen.out / "mode-collapse.png") as place:
         frames[-1].save(place, "PNG", optimize=True)
-    print(f"{file}: {len(frames)} frames, {file.stat().st_size / 1e3:.0f} kB")
+    print(f"{chosen.out / 'mode-collapse.gif'}: {len(frames)} frames, "
+          f"{(chosen.out / 'mode-collapse.gif').stat().st_size / 1e3:.0f} kB")  # fmt: skip
     return 0
 
 
