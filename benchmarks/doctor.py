@@ -1,10 +1,11 @@
 """Trains runs that are healthy and runs that are broken on purpose, and prints what the doctor measures and says.
 
 python benchmarks/doctor.py | tee benchmarks/results/doctor.txt
+python benchmarks/doctor.py --precision bf16 | tee benchmarks/results/doctor-bf16.txt
 python benchmarks/doctor.py --seed 1 | tee benchmarks/results/doctor-seed-1.txt
 
-The limits in limner/operations/doctor.py are drawn from the first table; other seeds show what they are worth. Ten
-minutes on one core. Runs are kept in --out, and those that are finished are not trained again.
+The limits in limner/operations/doctor.py are drawn from the first two tables; other seeds show what they are worth.
+Minutes on one core. Runs are kept in --out, and those that are finished are not trained again.
 """
 
 import argparse

@@ -29,6 +29,7 @@ from limner.models.model import load
 from limner.operations.show import settings_of
 from limner.operations.train import Train, read_config, split_choices
 from limner.reports.words import flat
+from limner.tasks.generate import Captioned
 from runs import tell, trained
 
 SMALL = 400
@@ -172,7 +173,7 @@ def page(found: dict[str, Any]) -> str:
                 lines += [told(found[name]), ""]
             elif name in SETTINGS:
                 lines += [f"`{name}` is not made yet: `python benchmarks/gallery.py {name}`", ""]
-            else:
+            elif issubclass(catalog.method(method), Captioned):
                 lines += [f"There is no `{name}`: the digits of MNIST have no captions to learn from.", ""]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -6,7 +6,7 @@ pulling: the farther a fake's score is from a real sample's, the steeper.
 Source: Mao et al. 2017, arXiv:1611.04076
 Task: generate
 Expect: limner train lsgan --data digits --width 32 --epochs 60 --threads 1 --seed 42
-        then limner evaluate: FD-digits 2.32, coverage .153, 10 of 10 classes; real data have .07, .97 and 10
+        then limner evaluate: FD-digits 2.32, coverage .15, 10 of 10 classes; real data have .07, .97 and 10
         (benchmarks/results/expectations.md)
 """
 

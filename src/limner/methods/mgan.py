@@ -8,7 +8,7 @@ the first map, with a batch norm of its own, and their code counts the classifie
 Source: Hoang et al. 2017, arXiv:1708.02556
 Task: generate
 Expect: limner train mgan --data digits --width 32 --epochs 60 --threads 1 --seed 42
-        then limner evaluate: FD-digits 1.57, coverage .209, 10 of 10 classes; real data have .07, .97 and 10
+        then limner evaluate: FD-digits 1.57, coverage .21, 10 of 10 classes; real data have .07, .97 and 10
         (benchmarks/results/expectations.md)
 """
 

@@ -6,7 +6,7 @@ most it can stretch anything, so that the whole stays gentle. Samples judged rig
 Source: Miyato et al. 2018, arXiv:1802.05957
 Task: generate
 Expect: limner train sngan --data digits --width 32 --epochs 60 --threads 1 --seed 42
-        then limner evaluate: FD-digits 1.810, coverage .22, 10 of 10 classes; real data have .07, .97 and 10
+        then limner evaluate: FD-digits 1.81, coverage .22, 10 of 10 classes; real data have .07, .97 and 10
         (benchmarks/results/expectations.md)
 """
 
