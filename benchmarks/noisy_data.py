@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import limner
+from limner.core.errors import LimnerError
 from limner.core.files import atomic, write
 from limner.core.random import scattered
 from limner.data.cache import finish
@@ -75,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     name = f"{chosen.data}-{chosen.measure.replace(':', '-')}"
-    measured = str(prepare(chosen.runs / f"{name}-measured", chosen.data, chosen.measure))
+    try:
+        measured = str(prepare(chosen.runs / f"{name}-measured", chosen.data, chosen.measure))
+    except LimnerError as error:
+        sys.exit(str(error))
     ways: dict[str, dict[str, Any]] = {
         "clean data": {"data": chosen.data},
         "measured data, taken as they are": {"data": measured},

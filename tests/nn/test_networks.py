@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.func import grad, vmap
 from torch.nn import functional
 
 from limner.core.errors import UsageError
@@ -71,6 +72,31 @@ def test_the_tiny_networks_channels():
 def test_maxout_is_the_largest_of_five():
     x = torch.arange(20.0).reshape(2, 10).flip(1)
     assert Maxout(5)(x).tolist() == [[9.0, 8.0], [19.0, 18.0]]
+
+
+def test_maxout_s_gradient_and_the_gradient_s_own_are_those_of_autograd():
+    """Also where several are the largest, and sample by sample under torch.func."""
+    torch.manual_seed(0)
+    x = torch.randn(6, 10, dtype=torch.float64)
+    x[0] = x[1, :8] = 1.0
+    weight = torch.randn(6, 2, dtype=torch.float64)
+
+    def slope_of_slope(maxout):
+        at = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad((maxout(at.tanh()) * weight).sum(), at, create_graph=True)
+        (second,) = torch.autograd.grad(slope.square().sum(), at)
+        return torch.stack([slope, second])
+
+    def by_autograd(x):
+        return x.unflatten(-1, (5, -1)).amax(-2)
+
+    torch.testing.assert_close(slope_of_slope(Maxout(5)), slope_of_slope(by_autograd))
+
+    def score(maxout):
+        return lambda row, share: (maxout(row[None]) * share).sum()
+
+    found, expected = (vmap(grad(score(maxout)))(x, weight) for maxout in (Maxout(5), by_autograd))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])

@@ -203,14 +203,15 @@ class _Largest(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
+        # Here, and not in the backward pass, of which a slope penalty makes two. 1 for the largest: comparing, and
+        # counting in whole numbers as autograd does, takes several times longer.
+        share = (inputs[0].detach() - output.detach().unsqueeze(1)).sign_().add_(1)
+        ctx.save_for_backward(share.div_(share.sum(1, keepdim=True)))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x, top = (saved.detach() for saved in ctx.saved_tensors)
-        # 1 for the largest. Comparing, and counting in whole numbers as autograd does, takes several times longer.
-        largest = (x - top.unsqueeze(1)).sign_().add_(1)
-        return largest * (grad / largest.sum(1)).unsqueeze(1)
+        (share,) = ctx.saved_tensors
+        return share * grad.unsqueeze(1)
 
 
 class ToOriginal(nn.Module):
@@ -235,5 +236,8 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        largest: Tensor = _Largest.apply(x.unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
+        pieces = x.unflatten(1, (self.pieces, -1))
+        if not torch.is_grad_enabled():
+            return pieces.amax(1)
+        largest: Tensor = _Largest.apply(pieces)  # type: ignore[no-untyped-call]
         return largest
