@@ -96,11 +96,14 @@ def test_a_flag_that_turns_off_says_so(capsys: pytest.CaptureFixture[str]) -> No
         ("train dcgan --width", "--width needs a value", "it takes a whole number, at least 1"),
         ("train dcgan --width 0", "setting 'width': should be greater than or equal to 1, not '0'", HELP),
         ("train dcgan --steps many",
-         "setting 'steps': should be a valid integer, unable to parse string as an integer, not 'many'", HELP),
+         "setting 'steps': should be a whole number, not 'many'", HELP),
         ("train dcgan --generator.lr 7", "setting 'generator.lr': should be less than or equal to 1, not '7'", HELP),
         ("train dcgan --device gpu", "setting 'device': should be 'auto', 'cpu', 'cuda' or 'mps', not 'gpu'", HELP),
-        ("train --resume nowhere", "nowhere is not a run: it has no settings.json",
-         "give the folder that training wrote to"),
+        ("train --resume nowhere", "there is no run nowhere", "give the folder that training wrote to"),
+        ("compare runs/a", "setting 'runs' takes at least 2 values, and got 1", HELP),
+        ("evaluate a b c", "setting 'what' takes at most 2 values, and got 3", HELP),
+        ("evaluate digits --samples 100 --metrics psnr", "psnr compares restored pictures with their originals",
+         "limner evaluate RESTORED ORIGINALS --metrics psnr"),
         ("sample", "limner sample needs MODEL", "The model file, or its run folder."),
         ("show dcgn", "there is nothing called 'dcgn'", "did you mean 'dcgan'?"),
     ],
@@ -255,6 +258,15 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
         assert "Traceback" not in done.stderr and "Exception" not in done.stderr and "error" not in done.stderr
         assert done.stdout.strip() == "0"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_is_full_or_closed_is_no_bug() -> None:
+    for where, code, says in ((">/dev/full", 1, "error: the system refused: no space left on device"), (">&-", 0, "")):
+        command = f"{sys.executable} -m limner list {where}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code and done.stderr.startswith(says)
+        assert "limner itself failed" not in done.stderr and "Traceback" not in done.stderr
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------

@@ -31,6 +31,17 @@ def test_a_value_out_of_bounds_is_refused():
     assert said(error).startswith("setting 'lr': should be greater than 0, not -1")
 
 
+@pytest.mark.parametrize(("choice", "value", "says"), [
+    ("steps", 2.5, "should be a whole number, not 2.5"), ("seed", None, "should be a whole number, not None"),
+    ("measured", "perhaps", "should be true or false, not 'perhaps'"), ("out", 3, "should be a path, not 3"),
+    ("data", 3, "should be text, not 3"), ("checkpoint_every", "x", "should be a whole number, not 'x'"),
+])  # fmt: skip
+def test_what_is_no_value_at_all_is_refused_in_plain_words(choice, value, says):
+    with pytest.raises(UsageError) as error:
+        Train.read({choice: value})
+    assert said(error) == f"setting '{choice}': {says}\nhint: see --help for what it takes"
+
+
 def test_a_path_may_stand_for_a_string():
     assert Train.read({"data": Path("some") / "pictures"}).data == str(Path("some/pictures"))
     assert Train.read({"out": Path("runs")}).out == Path("runs")

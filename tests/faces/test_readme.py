@@ -30,7 +30,7 @@ def test_the_python_snippet_runs(tmp_path, capsys):
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Finished" in done.stdout
-    assert (tmp_path / "runs/ring/model.safetensors").is_file()
+    assert (tmp_path / "runs/points/model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import normalize
 
 import limner
@@ -133,6 +134,17 @@ def test_without_a_text_it_shows_captions_of_its_data(run):
     assert torch.equal(method.in_turn(70)[:6], method.in_turn(70)[64:])
 
 
+def test_separate_pictures_say_which_example_they_show(run, tmp_path):
+    list(sample(Sample(model=run, count=260, out=tmp_path / "many")))
+    assert [read_recipe(tmp_path / "many" / f"{i:06d}.png")["example"] for i in (0, 63, 64, 255)] == [0, 63, 0, 63]
+    model = limner.load(run / "model.safetensors")
+    told = model.method.in_turn(64)[[255 % 64]]
+    last = model.decode(model.noise(260, 0)[255:256], told).array[0]
+    assert (np.asarray(Image.open(tmp_path / "many" / "000255.png")).transpose(2, 0, 1) == last).all()
+    list(sample(Sample(model=run, count=4, out=tmp_path / "sheet.png")))
+    assert read_recipe(tmp_path / "sheet.png")["example"] == "each in turn"
+
+
 def test_another_encoder_is_refused(run, monkeypatch):
     model = limner.load(run / "model.safetensors")
     monkeypatch.setattr(minilm, "SHA256", "0" * 64)
@@ -184,7 +196,7 @@ def test_a_picture_s_noise_is_looked_for_with_a_caption(run, monkeypatch):
     monkeypatch.setattr("limner.operations.sample._PROJECTION_STEPS", 2)
     monkeypatch.setattr("limner.models.latent._TRIES", 32)
     *_, done = sample(Sample(model=run, project=run / "own.png", out=run / "any.png"))
-    assert done.values["label"] is None
+    assert "label" not in done.values
     assert min(float((asked[-1] - example).norm()) for example in model.method.in_turn(64)) < 1e-5
     asked.clear()
     list(sample(Sample(model=run, project=run / "own.png", text="c y", out=run / "both.png")))

@@ -40,6 +40,14 @@ def test_brightness_is_measured_linearly_and_gradients_are_the_adjoint(text):
     torch.testing.assert_close(bright(torch.zeros(3, 2, 12, 9, dtype=torch.float64)).abs().max().item(), 0.0)
 
 
+@pytest.mark.parametrize("name", ["block-pixels", "keep-patch", "conv-noise"])
+def test_what_a_hint_proposes_suits_the_pictures(name):
+    small = Signal(channels=1, size=(8, 8))
+    with pytest.raises(UsageError) as error:
+        measure.measurement(f"{name}:99", small)
+    measure.measurement(error.value.hint.split(" ")[0], small)
+
+
 @pytest.mark.parametrize("text", [*LINEAR, "conv-noise:1,0.4"])
 def test_a_measured_picture_has_its_shape_and_does_not_depend_on_others(text):
     found = measure.measurement(text, SIGNAL)

@@ -35,7 +35,7 @@ def test_side_by_side(runs, tmp_path):
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["FD-tiny"][0] != "–" and rows["FD-tiny"][1] == "–"
     assert rows["generator.lr"][:2] == ("0.0001", "0.001") and rows["seed"][:2] == ("1", "2")
-    assert rows["steps"][:2] == ("30", "30") and "generator loss at the end" in rows
+    assert rows["steps done"][:2] == ("30", "30") and "generator loss at the end" in rows
     assert "width" not in rows and "batch" not in rows
     assert table.notes == (f"fast has no figures yet: limner evaluate {runs / 'fast'}",)
     done = events[-1]
@@ -80,7 +80,7 @@ def test_the_last_preview_and_unfinished_runs(runs, tmp_path):
     (unfinished / "settings.json").write_text((runs / "slow" / "settings.json").read_text())
     events = go(runs / "slow", unfinished, out="page.html")
     rows = {row[0]: row[1:] for row in next(e for e in events if isinstance(e, Table)).rows}
-    assert rows["steps"][:2] == ("30", "–")
+    assert rows["steps done"][:2] == ("30", "–")
     assert "no preview yet" in (tmp_path / "page.html").read_text()
 
 

@@ -480,7 +480,7 @@ def refused(run: Path, **choices: Any) -> str:
 
 def test_what_is_no_run_is_refused(copy: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert refused(tmp_path / "copi") == f"there is no run {tmp_path}/copi\nhint: did you mean 'copy'?"
+    assert refused(tmp_path / "copi") == f"there is no run {tmp_path}/copi\nhint: did you mean '{tmp_path}/copy'?"
     assert refused(tmp_path / "empty") == (
         f"{tmp_path}/empty is not a run: it has no settings.json\nhint: give the folder that training wrote to"
     )
@@ -579,8 +579,9 @@ def test_ada_s_set_aside_pictures_are_unseen_data(
         return given[2]
 
     monkeypatch.setattr("limner.operations.doctor._compared", compared)
-    examined(run)
-    examined(run, held_out="digits")
+    said = [[event.text for event in examined(run, **more)[0] if isinstance(event, Warned)]
+            for more in ({}, {"held_out": "digits"})]  # fmt: skip
+    assert not said[0] and "digits is not what the run learned" in said[1][0]
     (data, unseen), (known, other) = (given[3:5] for given in held)
     assert not set(data.rows) & set(unseen.rows) and len(data) + len(unseen) == len(digits)
     assert set(known.rows) == set(data.rows), "pictures of one's own do not make learned those that were set aside"

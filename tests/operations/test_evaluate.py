@@ -86,6 +86,17 @@ def test_a_folder_beside_itself_is_perfect(cats, tmp_path):
     check_page(tmp_path / "report")
 
 
+def test_a_metric_that_cannot_be_had_is_missed_aloud(cats, tmp_path):
+    events = go(what=(str(cats), str(cats)), out="report", features="tiny", metrics=["fd", "classes", "distinct", "is"])
+    notes = next(event for event in events if isinstance(event, Table)).notes
+    assert set(rows_of(read(tmp_path / "report"))) == {"fd"}
+    assert {note.partition(":")[0] for note in notes} >= {
+        f"there is no {name}" for name in ("classes", "distinct", "is")
+    }
+    go(what=(str(cats), str(cats)), out="asked-for-nothing", features="tiny")
+    assert "there is no" not in str(read(tmp_path / "asked-for-nothing")["notes"]).replace("there is no held-out", "")
+
+
 def test_other_pictures_are_further_away(cats, tmp_path):
     dogs = pictures(tmp_path / "dogs", 1)
     dark = tmp_path / "dark"
@@ -393,7 +404,7 @@ def test_a_model_of_another_verb(copied, monkeypatch):
     monkeypatch.setattr(type(real), "to", lambda self, device: self)
     file = copied / "model.safetensors"
     assert said(UsageError, what=str(file)) == (
-        f"{file} is a gan model, which does not make pictures out of noise",
+        f"{file} is a model of gan, which does not make pictures out of noise",
         "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
     )
 

@@ -66,6 +66,25 @@ def test_small_pictures_are_left_out_of_what_needs_large_ones(folders, tmp_path)
     assert "MS-SSIM-Y is of 1 of 2 pictures; the others are too small, or grey" in table.notes
 
 
+def test_a_figure_that_no_picture_is_large_enough_for_is_missed_aloud(tmp_path):
+    for folder in "ab":
+        saved(np.full((8, 8), ord(folder), np.uint8), tmp_path / folder / "one.png")
+    table = next(e for e in go(tmp_path / "a", tmp_path / "b", metrics=["psnr", "ssim"], out=tmp_path / "page")
+                 if isinstance(e, Table))  # fmt: skip
+    assert "there is no SSIM-Y: it takes pictures of 11 px and more" in table.notes
+    with pytest.raises(UsageError, match="are too small for ssim"):
+        go(tmp_path / "a", tmp_path / "b", metrics=["ssim"], out=tmp_path / "none")
+
+
+def test_a_picture_that_is_too_small_for_every_figure_spoils_no_others(folders, tmp_path):
+    events = go(*folders, metrics=["ms_ssim"], out=tmp_path / "page")
+    table = next(event for event in events if isinstance(event, Table))
+    assert "MS-SSIM-Y is of 1 of 2 pictures; the others are too small, or grey" in table.notes
+    report = json.loads((tmp_path / "page" / "report.json").read_text())
+    assert [row["picture"] for row in report["pictures"]] == ["camera", "cat"]
+    assert "cat" in (tmp_path / "page" / "report.html").read_text()
+
+
 def test_equal_pictures(folders, tmp_path):
     *_, done = go(folders[1], folders[1], metrics=["psnr", "ssim"], out=tmp_path / "page")
     assert done.values["figures"]["PSNR-Y"] is None and done.values["figures"]["SSIM-Y"] == pytest.approx(1)

@@ -1,11 +1,13 @@
 """Sampling as a person asks for it."""
 
+import shlex
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import limner
-from limner.core.errors import UsageError
+from limner.core.errors import ModelError, UsageError
 from limner.core.events import Finished, Progress
 from limner.data.images import read_recipe
 from limner.operations.sample import Sample, sample
@@ -21,6 +23,39 @@ def run(tmp_path_factory):
 
 def made(**choices):
     return list(sample(Sample.read(choices)))
+
+
+def test_what_is_tried_next_can_be_pasted(run, tmp_path):
+    place = tmp_path / "it's my folder" / "a b.png"
+    (command,) = made(model=run, count=1, out=place)[-1].next
+    assert shlex.split(command) == ["limner", "show", str(place)]
+
+
+@pytest.mark.parametrize(("choices", "says"), [
+    ({"count": 0}, "count is a whole number of 1 or more, not 0"), ({"count": 2.5}, "count is a whole number"),
+    ({"seed": -1}, "seed is a whole number of 0 or more, not -1"), ({"seed": "7"}, "seed is a whole number"),
+    ({"truncation": 0}, "truncation is a factor above 0, not 0"), ({"truncation": float("nan")}, "truncation is a"),
+    ({"truncation": "1"}, "truncation is a factor above 0"), ({"text": ""}, "a text says what to make, and '' says"),
+    ({"text": ["a", "b"]}, "a text says what to make"),
+])  # fmt: skip
+def test_python_is_told_what_is_wrong_as_well(run, choices, says):
+    with pytest.raises(UsageError, match=says):
+        limner.load(run / "model.safetensors").generate(**choices)
+
+
+def test_a_model_is_loaded_from_a_path():
+    with pytest.raises(UsageError, match="loaded from the path of its file, not from None"):
+        limner.load(None)
+
+
+def test_a_checkpoint_becomes_a_model_as_the_hint_says(run, tmp_path):
+    checkpoint = next((run / "checkpoints").glob("step-*.safetensors"))
+    with pytest.raises(ModelError) as error:
+        made(model=checkpoint, out=tmp_path / "a.png")
+    word, *_, flag, _ = shlex.split(error.value.hint.partition(": ")[2])[1:]
+    assert (word, flag) == ("ensemble", "--out")
+    list(limner.ensemble(checkpoint, out=tmp_path / "model"))
+    made(model=tmp_path / "model", out=tmp_path / "a.png")
 
 
 def test_a_sheet(run, tmp_path):
@@ -80,7 +115,7 @@ def test_the_noise_of_diffusion_has_one_size(method, more, tmp_path):
     for _ in limner.train(method, data="digits", steps=1, batch=4, width=8, threads=1, out=tmp_path / "a", **more):
         pass
     for choices in ({}, {"interpolate": 2}):
-        with pytest.raises(UsageError, match=f"is a {method} model, which begins with noise of one size"):
+        with pytest.raises(UsageError, match=f"is a model of {method}, which begins with noise of one size"):
             made(model=tmp_path / "a", count=2, truncation=0.7, **choices)
     with pytest.raises(UsageError, match="leave out --truncation"):
         limner.load(tmp_path / "a" / "model.safetensors").generate(1, truncation=0.7)
@@ -112,6 +147,15 @@ def test_classes_come_in_turn_with_a_column_each(classes, tmp_path):
     each = model.generate(10, seed=5).array
     for number in (0, 7):
         assert (model.generate(10, seed=5, label=number).array[number] == each[number]).all()
+
+
+def test_a_picture_says_which_class_it_was_asked_for(classes, tmp_path):
+    made(model=classes, count=12, out=tmp_path / "many")
+    assert [read_recipe(tmp_path / "many" / f"{i:06d}.png")["label"] for i in (0, 9, 11)] == ["0", "9", "1"]
+    made(model=classes, count=20, out=tmp_path / "sheet.png")
+    assert read_recipe(tmp_path / "sheet.png")["label"] == "each in turn"
+    made(model=classes, count=2, out=tmp_path / "two", **{"class": "7"})
+    assert read_recipe(tmp_path / "two" / "000001.png")["label"] == "7"
 
 
 def test_a_class_by_number_or_name(classes, tmp_path):

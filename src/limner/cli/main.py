@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments  what follows `limner`; this process's own where it is not given
     returns    the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated
     """
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # It was closed before the start.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal that lacks a sign is no reason to stop.
     switches, rest = _pull(sys.argv[1:] if arguments is None else arguments, {*EVERYWHERE, "-h"})
@@ -94,6 +97,11 @@ def _fail(face: Face, error: BaseException, debug: bool) -> int:
         known.exit_code = 130
     elif isinstance(error, LimnerError):
         known = error
+    elif isinstance(error, OSError) and error.errno:
+        known = LimnerError(
+            f"the system refused{f' {error.filename}' if error.filename else ''}: {str(error.strerror).lower()}",
+            "check the path, the disk's free space and your rights; --debug tells where it happened",
+        )
     else:
         known = LimnerError(
             f"limner itself failed: {type(error).__name__}: {error}".rstrip(": "),
@@ -101,7 +109,7 @@ def _fail(face: Face, error: BaseException, debug: bool) -> int:
         )
     try:
         face.fail(known)
-    except BrokenPipeError:
+    except OSError:
         _unheard()
     return known.exit_code
 

@@ -1,7 +1,9 @@
 """What goes wrong, said so that a person can mend it: what broke and where, then what to do next."""
 
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class LimnerError(Exception):
@@ -42,13 +44,19 @@ def missing_extra(what: str, extra: str) -> LimnerError:
     return LimnerError(f"this needs {what}, which is not installed", f"pip install 'limner[{extra}]'")
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def command(*words: object) -> str:
+    """A limner command to try, as it can be pasted: what a shell would split or expand is quoted."""
+    return shlex.join(["limner", *map(str, words)])
+
+
+def nearest(name: str, names: Iterable[str], where: Path | None = None) -> str:
     """A hint that names what the person probably meant, or lists what there is.
 
+    where   the folder that holds what is named, so that a path is proposed
     returns "did you mean 'dcgan'?" or "there are: dcgan, gan"
     """
     known = sorted(names)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{close[0] if where is None else where / close[0]}'?"
     return "there are: " + ", ".join(known) if known else "there are none"

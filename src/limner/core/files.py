@@ -1,5 +1,6 @@
 """Writing files so that a crash, a full disk or a kill leaves either the old file or the new one, never a torn one."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,10 @@ def refuse_existing(path: Path, force: bool) -> None:
 def unwritable(path: Path, error: OSError) -> LimnerError:
     """The error a person sees when the system refuses a write."""
     reason = error.strerror or str(error)
-    return LimnerError(f"cannot write {path}: {reason.lower()}", "free space or choose another place with --out")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return LimnerError(
+        f"cannot write {path}: {reason.lower()}", f"{'free space or ' * full}choose another place with --out"
+    )
 
 
 def _umask() -> int:

@@ -54,6 +54,15 @@ class Settings(BaseModel):
             raise _explained(cls, error, where) from None
 
 
+_WANTED = {
+    "int_parsing": "should be a whole number", "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number", "float_parsing": "should be a number",
+    "float_type": "should be a number", "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false", "path_type": "should be a path", "string_type": "should be text",
+}  # fmt: skip
+"""Plain words for those of pydantic's that are not."""
+
+
 def _explained(cls: type[Settings], error: ValidationError, where: str) -> UsageError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
@@ -65,7 +74,13 @@ def _explained(cls: type[Settings], error: ValidationError, where: str) -> Usage
         return UsageError(more, "see --help for what it takes")
     if first["type"] == "missing":
         return UsageError(f"setting '{name}' is missing{place}", f"give --{name.replace('_', '-')}")
-    wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if first["type"] in ("too_short", "too_long"):
+        there = first["ctx"]["actual_length"]
+        bound = "at least" if first["type"] == "too_short" else "at most"
+        needed = first["ctx"]["min_length" if first["type"] == "too_short" else "max_length"]
+        return UsageError(f"setting '{name}'{place} takes {bound} {needed} values, and got {there}",
+                          "see --help for what it takes")  # fmt: skip
+    wanted = _WANTED.get(first["type"]) or first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     saw = repr(first["input"])
     saw = saw if len(saw) <= 80 else f"{saw[:79]}…"
     return UsageError(f"setting '{name}'{place}: {wanted}, not {saw}", "see --help for what it takes")

@@ -17,7 +17,7 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from limner.core.errors import LimnerError, ModelError
+from limner.core.errors import LimnerError, ModelError, command
 from limner.core.files import atomic
 
 FORMAT = 1
@@ -156,7 +156,12 @@ def _header(path: Path, kind: str) -> dict[str, Any]:
             "update limner",
         )
     if header.get("kind") != kind:
-        raise ModelError(f"{path} is a limner {str(header.get('kind'))[:40]}, not a {kind}")
+        raise ModelError(
+            f"{path} is a limner {str(header.get('kind'))[:40]}, not a {kind}",
+            f"make a model of it: {command('ensemble', path, '--out', 'FOLDER')}"
+            if (header.get("kind"), kind) == ("checkpoint", "model")
+            else f"give the file of a {kind}",
+        )
     if not re.fullmatch("[0-9a-f]{64}", str(header.get("sha256"))):
         raise ModelError(f"{path} is damaged: its header has no checksum", "copy or download it again")
     if len(table) > _ENTRY_LIMIT or not dtypes <= _DTYPES.keys():

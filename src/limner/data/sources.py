@@ -173,7 +173,7 @@ def _missing(source: str, path: Path) -> DataError | UsageError:
         return DataError(f"there is no folder {path.parent}, so no {source}", "check the path")
     there = [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")]
     if source != path.name or path.suffix:
-        hint = nearest(path.name, there)
+        hint = nearest(path.name, there, path.parent)
         if not hint.startswith("did you mean"):
             hint = "give a folder of pictures, a zip or tar of them, or one of: " + ", ".join(sorted(BUILT_IN))
         return DataError(f"there is no folder or archive {source}", hint)

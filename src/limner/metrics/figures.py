@@ -214,6 +214,16 @@ def figures(
         yield _interval("distinct", "distinct", support)
 
 
+def needs(group: str) -> str:
+    """What a group of figures takes, for samples that had too little of it."""
+    return {
+        "is": f"a network with classes, and {_CLEAR * _PARTS} samples",
+        "classes": "data whose classes the network knows: handwritten digits, or three of them stacked",
+        "fd": "2 pictures on each side", "kd": "10 pictures on each side", "vendi": "2 pictures on each side",
+        "prdc": f"more than {NEIGHBOUR} pictures on each side", "distinct": "100 pictures on each side",
+    }[group]  # fmt: skip
+
+
 def compares(eye: Features, groups: Collection[str]) -> bool:
     """Whether any of these groups sets the samples against the reference: counting published modes does not."""
     return not (isinstance(eye, Stacked) and set(groups) <= {"classes"})

@@ -18,7 +18,6 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
               best model
     """
     machine = training["machine"]
-    where = machine["gpu"] or f"{machine['cores']} threads, {machine['system']}"
     lines = [
         f"# {head.name} trained on {data.name}",
         head.summary,
@@ -29,13 +28,19 @@ def card(head: Head, data: "Manifest", training: Mapping[str, Any]) -> str:
         f"- licence of the data: {data.licence or 'not stated'}",
         f"- attribution: {data.attribution or 'not stated'}",
         f"- training: {training['steps']:,} steps, {training['images']:,} images, {training['seconds']:,.0f} s "
-        f"({where}, {training['precision']}, torch {machine['torch']}), seed {training['seed']}",
+        f"({computer(machine)}, {training['precision']}, torch {machine['torch']}), seed {training['seed']}",
         *([f"- began from: the model with SHA-256 {training['init']}"] if "init" in training else []),
         *([f"- learned from measured pictures: {training['measure']}"] if "measure" in training else []),
         f"- weights: {_weights(training)}",
         "- limits: it makes pictures like those it learned from, with their biases, and nothing else",
     ]
     return "\n".join(lines) + "\n"
+
+
+def computer(machine: Mapping[str, Any]) -> str:
+    """What computed: the GPU, or how many threads of which system."""
+    cores = machine.get("cores")
+    return str(machine.get("gpu") or f"{cores} thread{'s' * (cores != 1)}, {machine.get('system')}")
 
 
 def _weights(training: Mapping[str, Any]) -> str:

@@ -1,9 +1,11 @@
 """Model: what is left after training. One file with the weights, and a header that says how to build and use them."""
 
+import math
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -71,7 +73,7 @@ class Model:
         text        what to make, for models that learned captions
         truncation  scales the noise: below 1 gives more typical and less varied pictures
         raises      UsageError   if this model does not generate, or has no such class, or reads no text, or its noise
-                                 is no measure of how typical a picture is
+                                 is no measure of how typical a picture is; or if a value is out of its range
                     DataError    if the text's encoder can't be fetched
         """
         z = self.noise(count, seed, truncation)
@@ -82,13 +84,18 @@ class Model:
     def noise(self, count: int, seed: int, truncation: float = 1.0) -> torch.Tensor:
         """The (count, latent) noise of a seed times a factor; the first rows do not depend on the count.
 
-        raises UsageError   if this model does not generate, or its noise may not be scaled
+        raises UsageError   if this model does not generate, or its noise may not be scaled, or a value is out of range
         """
         method = self._generating()
+        for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+            if not isinstance(value, SupportsIndex) or value.__index__() < least:
+                raise UsageError(f"{name} is a whole number of {least} or more, not {value!r}", f"give {name}={least}")
+        if not isinstance(truncation, int | float) or not 0 < truncation < math.inf:
+            raise UsageError(f"truncation is a factor above 0, not {truncation!r}", "give truncation=1")
         if truncation != 1 and not method.truncates:
             raise UsageError(
-                f"{self.path} is a {self.name} model, which begins with noise of one size and takes it away; there is "
-                "nothing to truncate",
+                f"{self.path} is a model of {self.name}, which begins with noise of one size and takes it away; there "
+                "is nothing to truncate",
                 "leave out --truncation",
             )
         if count * method.latent > _NOISE:
@@ -110,6 +117,8 @@ class Model:
         """
         method = self._generating()
         captioned = isinstance(method, Captioned)
+        if text is not None and (not isinstance(text, str) or not text.strip()):
+            raise UsageError(f"a text says what to make, and {text!r} says nothing", 'give words, say "a red apple"')
         if text is not None and not captioned:
             raise UsageError(
                 f"{self.path} does not make what a text says: {self.name} learns no captions",
@@ -170,7 +179,7 @@ class Model:
 
     def _generating(self) -> Generate:
         if not isinstance(self.method, Generate):
-            raise UsageError(f"{self.path} is a {self.name} model, which does not make pictures out of noise")
+            raise UsageError(f"{self.path} is a model of {self.name}, which does not make pictures out of noise")
         return self.method
 
 
@@ -217,6 +226,10 @@ def load(path: str | Path) -> Model:
     raises ModelError, UsageError   if it is no limner model, is damaged, from a newer limner, or of a method that
                                     is not installed
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(
+            f"a model is loaded from the path of its file, not from {path!r}", "give RUN/model.safetensors"
+        )
     path = Path(path)
     header, tensors = read_tensors(path, KIND)
     _check(header, path)

@@ -156,7 +156,7 @@ def _generating(model: Model) -> Generate:
         )
     if not isinstance(model.method, Generate):
         raise UsageError(
-            f"{model.path} is a {model.name} model, and only those that make pictures of noise are exported"
+            f"{model.path} is a model of {model.name}, and only those that make pictures of noise are exported"
         )
     return model.method
 

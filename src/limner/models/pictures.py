@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,13 @@ class Pictures:
         save_picture(grid(self.array, columns), Path(path), self.recipe)
         return Path(path)
 
-    def save_each(self, folder: Path, first: int = 0) -> None:
-        """Save each as a PNG of its own, numbered from `first`: 000000.png …"""
-        for i, picture in enumerate(self.array, first):
-            save_picture(picture, folder / f"{i:06d}.png", {**self.recipe, "index": i})
+    def save_each(self, folder: Path, first: int = 0, each: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Save each as a PNG of its own, numbered from `first`: 000000.png …
+
+        each  what a picture's recipe says besides, picture by picture
+        """
+        for i, (picture, own) in enumerate(zip(self.array, each or repeat({}), strict=False), first):
+            save_picture(picture, folder / f"{i:06d}.png", {**self.recipe, **own, "index": i})
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

@@ -42,10 +42,13 @@ def measurement(text: str, signal: Signal) -> Measurement:
     if signal.rank != 2:
         raise UsageError(f"--measure is for pictures, not {signal.describe()}", "leave out --measure")
     name, _, given = text.partition(":")
+    short = min(signal.size)
+    half = max(1, short // 2)
     forms = {
-        "block-pixels": "block-pixels:0.5 sets half of the values to black",
-        "keep-patch": "keep-patch:14 keeps a square of 14 px",
-        "conv-noise": "conv-noise:1,0.4 blurs by a Gaussian of 1 px, and adds noise of .4 on the scale of −1 to 1",
+        "block-pixels": "block-pixels:0.5 sets half of the values to black; the share lies between 0 and 1",
+        "keep-patch": f"keep-patch:{half} keeps a square of {half} px; 1 to {short - 1} px are possible",
+        "conv-noise": "conv-noise:1,0.4 blurs by a Gaussian of 1 px, and adds noise of .4 on the scale of −1 to 1; it "
+        f"takes less than {short / 2:g} px, and noise up to 10",
         "pad-rotate-project": "pad-rotate-project takes no numbers",
     }
     if name not in forms:
@@ -57,9 +60,9 @@ def measurement(text: str, signal: Signal) -> Measurement:
     match name, numbers:
         case "block-pixels", [p] if 0 < p < 1:
             return Measurement(signal.values, partial(block_pixels, p=p))
-        case "keep-patch", [side] if side == int(side) and 1 <= side < min(signal.size):
+        case "keep-patch", [side] if side == int(side) and 1 <= side < short:
             return Measurement(2, partial(keep_patch, side=int(side)))
-        case "conv-noise", [radius, std] if 0 < radius < min(signal.size) / 2 and 0 <= std <= 10:
+        case "conv-noise", [radius, std] if 0 < radius < short / 2 and 0 <= std <= 10:
             return Measurement(signal.values, partial(conv_noise, radius=radius, std=std))
         case "pad-rotate-project", [] if not given:
             return Measurement(1, pad_rotate_project)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from limner.core import __version__, catalog
-from limner.core.errors import UsageError
+from limner.core.errors import UsageError, command
 from limner.core.events import Event, Finished, Saved, Table
 from limner.core.files import refuse_existing, write
 from limner.core.settings import Settings
@@ -49,7 +48,7 @@ def compare(request: Compare) -> Iterator[Event]:
     from limner.reports.words import plain
 
     runs = [_run(folder, name) for folder, name in zip(request.runs, _names(request.runs), strict=True)]
-    missing = {run.name: shlex.join(["limner", "evaluate", run.path]) for run in runs if run.report is None}
+    missing = {run.name: command("evaluate", run.path) for run in runs if run.report is None}
     notes = []
     if not comparable(runs):
         notes.append("these evaluations differ in features, counts or data: their figures can't be compared; "

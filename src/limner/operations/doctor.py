@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from limner.core import catalog
-from limner.core.errors import LimnerError, ModelError, UsageError, nearest
+from limner.core.errors import LimnerError, ModelError, UsageError, command
 from limner.core.events import Event, Finished, Note, Table, Warned
 from limner.core.settings import Settings
 from limner.reports.words import times
@@ -491,15 +491,14 @@ class _Run:
 
 
 def _opened(folder: Path) -> _Run:
-    from limner.operations.train import read_config, split_choices
+    from limner.operations.train import no_run, read_config, split_choices
     from limner.training.log import read_log
 
     if not folder.exists():
-        there = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise UsageError(f"there is no run {folder}", nearest(folder.name, there))
+        raise no_run(folder)
     if folder.is_file():
         home = next((place for place in folder.parents if (place / "settings.json").is_file()), None)
-        hint = f"limner doctor {home}" if home else "give the folder that training wrote to"
+        hint = command("doctor", home) if home else "give the folder that training wrote to"
         raise UsageError(f"{folder} is a file, not a run folder", hint)
     if not (folder / "settings.json").is_file():
         raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
@@ -510,7 +509,7 @@ def _opened(folder: Path) -> _Run:
     request, config = split_choices(method, stored, str(folder / "settings.json"))
     lines = [line for line in read_log(folder / "log.jsonl") if isinstance(line, dict) and "event" in line]
     if not lines:
-        raise UsageError(f"{folder} has no log of any training yet", f"limner train --resume {folder}")
+        raise UsageError(f"{folder} has no log of any training yet", command("train", "--resume", folder))
     finished = (folder / "model.safetensors").is_file()
     state = "running" if _is_locked(folder) else "finished" if finished else "stopped"
     return _Run(folder, method, request.model_dump(), config, lines, state)
@@ -643,6 +642,7 @@ def _examined(request: Doctor, run: _Run, weights: _Weights, signals: Signals) -
 
 def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None, Dataset | None]:
     """Real data that the run did not learn from, if there are any."""
+    from limner.data.builtin import BUILT_IN
     from limner.data.sources import open_data
 
     signal = data.signal
@@ -668,6 +668,9 @@ def _unseen(request: Doctor, run: _Run, data: Dataset) -> Generator[Event, None,
             f"{source} holds {held_out.signal.describe()}, and the run learned {signal.describe()}",
             "give data of the same kind",
         )
+    if request.held_out in BUILT_IN and held_out.manifest.name != data.manifest.name:
+        yield Warned(f"{source} is not what the run learned: a discriminator may tell other data from its own "
+                     "without knowing any by heart")  # fmt: skip
     return held_out
 
 
@@ -860,7 +863,8 @@ def _rows(s: Signals) -> Iterator[tuple[str, str, str, str]]:
     if s.diversity is not None:
         yield _row("diversity", f"{s.diversity:.2f}", f"above {COLLAPSED:g}; real 1.00", s.diversity >= COLLAPSED)
     if s.modes is not None and s.modes_there is not None:
-        value = f"{s.modes_made} of {s.modes_there}, worth {s.modes * s.modes_there:.1f} even ones"
+        worth = f", worth {s.modes * s.modes_there:.1f} even ones" if s.modes_made else ""
+        value = f"{s.modes_made} of {s.modes_there}{worth}"
         yield _row("modes or classes", value, f"worth {FEW_MODES * s.modes_there:.1f} or more", s.modes >= FEW_MODES)
     if s.precision is not None and s.coverage is not None:
         healthy = f"above {ALIEN:.0%}; real {s.real_precision:.0%}"
@@ -889,17 +893,17 @@ def _share(figure: Interval) -> str:
 
 def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str]:
     """Commands that are worth trying, the best first."""
-    again, onwards = f"limner train --config {folder}", f"limner train --resume {folder}"
+    again, onwards = command("train", "--config", folder), command("train", "--resume", folder)
     more = f"{onwards} --steps {max(5 * FEWEST, 2 * s.steps)}"
     longer = onwards if s.state == "stopped" and s.planned >= FEWEST else more
     players = _players(run)
     if s.state == "running":
-        yield f"limner doctor {folder}"
+        yield command("doctor", folder)
         return
     match found.verdict:
         case "healthy":
             model = folder / "model.safetensors"
-            yield f"limner evaluate {model} --data {run.settings['data']}" if s.state == "finished" else onwards
+            yield command("evaluate", model, "--data", run.settings["data"]) if s.state == "finished" else onwards
             if s.state == "finished" and _rises(s):
                 yield more
         case "mode collapse":
@@ -916,9 +920,9 @@ def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str
                 rate = min(players["discriminator"].lr / 4, players["generator"].lr)
                 yield f"{again} {_flags({'discriminator.lr': rate})}"
             if s.memory is None and not s.mute:
-                yield f"limner doctor {folder} --held-out FOLDER"
+                yield command("doctor", folder, "--held-out", "FOLDER")
         case "over-fitting/memorising":
-            yield f"limner prepare MORE_PICTURES --out {folder.name}-data"
+            yield command("prepare", "MORE_PICTURES", "--out", f"{folder.name}-data")
             pictures = any(line["data"]["size"] for line in run.lines if line["event"] == "start")
             if "discriminator" in players and pictures and run.settings["augment"] == "none":
                 yield f"{again} --augment diffaugment"
@@ -930,7 +934,7 @@ def _next(folder: Path, run: _Run, s: Signals, found: Diagnosis) -> Iterator[str
         case "unclear":
             yield longer
             if s.memory is None and not s.mute:
-                yield f"limner doctor {folder} --held-out FOLDER"
+                yield command("doctor", folder, "--held-out", "FOLDER")
 
 
 def _players(run: _Run) -> dict[str, Adam]:

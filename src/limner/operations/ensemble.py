@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from limner.core import __version__
-from limner.core.errors import UsageError
+from limner.core.errors import UsageError, command
 from limner.core.events import Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing
 from limner.core.settings import Settings
@@ -85,7 +85,7 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     methods: list[Generate] = []
     for model in models:
         if not isinstance(model.method, Generate):
-            raise UsageError(f"{model.path} is a {model.name} model, which does not make things out of noise")
+            raise UsageError(f"{model.path} is a model of {model.name}, which does not make things out of noise")
         if isinstance(model.method, Captioned):
             raise UsageError(f"{model.path} makes what captions say, and ensembles take none", "leave it out")
         if model.method.signal.shape != models[0].method.signal.shape:
@@ -149,7 +149,7 @@ def ensemble(request: Ensemble) -> Iterator[Event]:
     yield Saved("model", out)
     yield Finished(
         "ensemble", {"model": str(out), "sha256": digest, "weights": shares, **distances},
-        (f"limner sample {out} --count 64", f"limner evaluate {out}", f"limner show {out}"),
+        (command("sample", out, "--count", 64), command("evaluate", out), command("show", out)),
     )  # fmt: skip
 
 

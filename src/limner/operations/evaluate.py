@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field, field_validator
 
 from limner.core import __version__
-from limner.core.errors import DataError, ModelError, UsageError
+from limner.core.errors import DataError, ModelError, UsageError, command
 from limner.core.events import Event, Finished, Note, Progress, Saved, Table
 from limner.core.files import refuse_existing, write
 from limner.core.settings import Settings
@@ -109,7 +109,7 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
         other = next((one for one in request.what if one != found[0]), found[0])
         raise UsageError(
             f"{found[0]} is a model, and two words are two sets of pictures",
-            f"limner compare {first} {second}" if len(found) == 2 else f"limner evaluate {found[0]} --data {other}",
+            command("compare", first, second) if len(found) == 2 else command("evaluate", found[0], "--data", other),
         )
     if set(request.metrics) & _PAIRED:
         yield from _pairs(request)
@@ -132,7 +132,7 @@ def evaluate(request: Evaluate) -> Iterator[Event]:
         if against is None:
             raise UsageError(
                 f"{first} is no model, and there is nothing to compare its pictures with",
-                f"limner evaluate {first} OTHER, or give a model file",
+                f"{command('evaluate', first, 'OTHER')}, or give a model file",
             )
         if second is not None and request.data is not None:
             raise UsageError("two sets of pictures need no --data", "leave it out")
@@ -171,6 +171,12 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
     from limner.training.loop import machine
     from limner.training.world import pick_device
 
+    if len(request.what) != 2 or request.data is not None:
+        raise UsageError(
+            f"{', '.join(request.metrics)} compare{'s' * (len(request.metrics) == 1)} restored pictures with their "
+            "originals",
+            f"limner evaluate RESTORED ORIGINALS --metrics {','.join(request.metrics)}",
+        )
     if others := [metric for metric in request.metrics if metric not in _PAIRED]:
         raise UsageError(
             f"{others[0]} compares sets of pictures, and {', '.join(sorted(_PAIRED & set(request.metrics)))} pairs",
@@ -179,11 +185,6 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
     if vain := {"samples", "seeds", "seed", "features", "weights", "size"} & request.model_fields_set:
         raise UsageError(
             f"--{min(vain)} says nothing where pictures are compared one by one", f"leave out --{min(vain)}"
-        )
-    if len(request.what) != 2 or request.data is not None:
-        raise UsageError(
-            f"{', '.join(request.metrics)} compare restored pictures with their originals",
-            f"limner evaluate RESTORED ORIGINALS --metrics {','.join(request.metrics)}",
         )
     began, device = time.perf_counter(), pick_device(request.device)
     out = request.out or Path("evaluation")
@@ -198,6 +199,11 @@ def _pairs(request: Evaluate) -> Iterator[Event]:
     notes = [f"{request.border} px were cut from each side" if request.border else "no border was cut"]
     notes += [f"{name} is of {count:,} of {len(found):,} pictures; the others are too small, or grey"
               for name, count in few.items() if count < len(found)]  # fmt: skip
+    notes += [
+        f"there is no {name}: it takes pictures of {least} px and more"
+        for metric, (name, least) in p.LEAST.items()
+        if metric in request.metrics and name not in figures
+    ]
     record: dict[str, Any] = {
         "kind": "pairs", "format": 1, "limner": __version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -418,6 +424,11 @@ class _Evaluation:
             self._judge(panels)
         self._gallery(first, panels)
         self._notes(eye, count, reference_count, held_count, halves, most)
+        got = {row["kind"] for row in rows}
+        self.notes += [
+            f"there is no {group}: it takes {f.needs(group)}"
+            for group in f.GROUPS if group in request.metrics and not got.intersection((*f.GROUPS[group], "modes"))
+        ]  # fmt: skip
         record = self._record(rows, eye, count, reference_count, held_count, halves, most)
         if named and eye.name == "digits" and first_cloud.counts is not None and reference.counts is not None:
             record["classes"] = {
@@ -664,11 +675,13 @@ class _Evaluation:
                 "there is no held-out part" if self.held_out is None else f"{len(self.held_out):,} held out are too few"
             )
             against = f"{held:,} {self.unseen} against the same reference" if not halves else (
-                f"{held:,} real ones against {held:,} others: {why}"
+                f"{held:,} real one{'s' * (held != 1)} against {held:,} other{'s' * (held != 1)}: {why}"
             )  # fmt: skip
             self.notes.append(f"real row: {against}")
         if self.method is not None and self.method.scores() and not self.seen.scores and self.wants("discriminator"):
             self.notes.append(f"the discriminator is not asked: {self._mute() or 'it scores no single samples'}")
+        if "discriminator" in request.metrics and not (self.method and self.method.scores()):
+            self.notes.append("there is no discriminator to ask")
         if self.strange and self.wants("memorisation"):
             self.notes.append("copying is not looked for: the model learned from other data")
         if held < count:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from limner.core.errors import command
 from limner.core.events import Event, Finished, Note, Saved
 from limner.core.files import refuse_existing
 from limner.core.settings import Settings
@@ -65,7 +66,7 @@ def prepare(request: Prepare) -> Iterator[Event]:
             "sha256": manifest.sha256,
             "summary": manifest.describe(),
         },
-        (f"limner train dcgan --data {place}",),
+        (command("train", "dcgan", "--data", place),),
     )
 
 

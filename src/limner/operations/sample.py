@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from limner.core.errors import UsageError
+from limner.core.errors import UsageError, command
 from limner.core.events import Event, Finished, Note, Progress, Saved
 from limner.core.files import refuse_existing
 from limner.core.settings import Settings
@@ -70,7 +70,7 @@ def model_file(path: Path) -> Path:
         return inside if path.is_dir() else path
     if (path / "settings.json").is_file():
         raise UsageError(f"the run {path} has not finished: it has no model.safetensors yet",
-                         f"finish it with: limner train --resume {path}")  # fmt: skip
+                         f"finish it with: {command('train', '--resume', path)}")  # fmt: skip
     raise UsageError(f"{path} is a folder with no model.safetensors in it", "give a model file or a run folder")
 
 
@@ -105,6 +105,7 @@ def sample(request: Sample) -> Iterator[Event]:
         raise UsageError(f"--project needs gradients, which {request.backend} does not give", "leave out --backend")
 
     from limner.models.model import load
+    from limner.tasks.generate import Captioned
     from limner.training.processor import for_heavy_work
     from limner.training.world import pick_device
 
@@ -130,20 +131,25 @@ def sample(request: Sample) -> Iterator[Event]:
     noise = model.noise(request.count, request.seed, request.truncation)
     recipe = {"seed": request.seed, "count": request.count, **_how(request)}
     labels = model.labels(request.count, request.class_, request.text)
-    turns = labels is not None and request.class_ is None and request.text is None
-    classes = model.method.signal.classes if turns else 0
-    columns = request.columns or (classes if classes <= _MOST_COLUMNS else None) or None
+    kind, turns = _turns(request, model)
+    if sheet and turns:
+        recipe[kind] = "each in turn"
+    columns = request.columns or (len(turns) if kind == "label" and len(turns) <= _MOST_COLUMNS else None)
+    if isinstance(model.method, Captioned) and turns:
+        # By place, as classes are, so that the batches do not each begin with the first.
+        labels = model.method.in_turn(len(turns))
     if not sheet:
         _clear(out)
     step = request.count if together else _BATCH
     for start in range(0, request.count, step):
-        some = slice(start, start + step)
-        pictures = model.decode(noise[some], None if labels is None else labels[some], recipe)
+        some = range(start, min(start + step, request.count))
+        told = None if labels is None else labels[[i % len(labels) for i in some]]
+        pictures = model.decode(noise[some.start : some.stop], told, recipe)
         if sheet:
             made.append(pictures)
         else:
-            pictures.save_each(out, start)
-        done = min(start + step, request.count)
+            pictures.save_each(out, start, [{kind: turns[i % len(turns)]} for i in some] if turns else ())
+        done = some.stop
         speed = done / (time.perf_counter() - began)
         yield Progress("sample", done, request.count, "pictures", speed, "images/s", (request.count - done) / speed)
     if sheet:
@@ -152,7 +158,23 @@ def sample(request: Sample) -> Iterator[Event]:
         joined(made).save(out, columns)
     yield Saved("samples", out)
     yield Finished("sample", {"out": str(out), "count": request.count, "seed": request.seed, "model": model.sha256},
-                   (f"limner show {out if sheet else out / '000000.png'}",))  # fmt: skip
+                   (command("show", out if sheet else out / "000000.png"),))  # fmt: skip
+
+
+def _turns(request: Sample, model: Model) -> tuple[str, Sequence[Any]]:
+    """What pictures are made of in turn where nobody said which: what a recipe calls it, and one after the other."""
+    from limner.tasks.generate import EXAMPLES, Captioned, Generate
+
+    method = model.method
+    if request.class_ is not None or request.text is not None or not isinstance(method, Generate):
+        return "", ()
+    if isinstance(method, Captioned):
+        return "example", range(EXAMPLES)
+    if not method.conditional:
+        return "", ()
+    names = model.header["data"].get("classes")
+    classes = method.signal.classes
+    return "label", names if isinstance(names, list) and len(names) == classes else range(classes)
 
 
 def _clear(folder: Path) -> None:
@@ -229,7 +251,8 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
 
     method, signal = model.method, model.method.signal
     if not isinstance(method, Generate) or signal.rank != 2:
-        raise UsageError(f"--project works on models of pictures, and {request.model} makes {signal.describe()}")
+        raise UsageError(f"--project works on models of pictures, and {request.model} makes {signal.describe()}",
+                         "leave out --project")  # fmt: skip
     target = _read(picture, signal)
     eye = None
     if model.header.get("data"):
@@ -257,9 +280,9 @@ def _project(request: Sample, model: Model, picture: Path, out: Path) -> Iterato
     yield Saved("picture and nearest sample", both)
     seen = "" if eye is None else f", their {eye.name} features by {found.features:.3f} of at most 2"
     yield Note(f"the nearest sample's pixels differ by {found.pixels / 2:.3f} of the range from black to white{seen}")
-    label = None if found.label is None or found.label.dim() > 1 else int(found.label)
+    label = {} if found.label is None or found.label.dim() > 1 else {"label": int(found.label)}
     yield Finished("sample", {"out": str(both), "pixel_distance": found.pixels, "feature_distance": found.features,
-                              "features": None if eye is None else eye.name, "label": label,
+                              "features": None if eye is None else eye.name, **label,
                               "latent": found.z.tolist(), "model": model.sha256})  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from limner.core import catalog
-from limner.core.errors import LimnerError, UsageError, nearest
+from limner.core.errors import LimnerError, UsageError, command, nearest
 from limner.core.events import Event, Finished, Table
 from limner.core.settings import Settings
 
@@ -216,7 +216,7 @@ def _folder(path: Path) -> Iterator[Event]:
         return _model(path / "model.safetensors")
     raise UsageError(
         f"{path} is a folder, but neither a run nor a prepared pack",
-        f"if it holds pictures: limner prepare {path}",
+        f"if it holds pictures: {command('prepare', path)}",
     )
 
 
@@ -242,8 +242,8 @@ def _state(folder: Path, step: int) -> tuple[str, tuple[str, ...]]:
     if _is_locked(folder):
         return f"running, at step {step:,}", ()
     if (folder / "model.safetensors").is_file():
-        return f"finished, at step {step:,}", (f"limner sample {folder}", f"limner show {folder / 'model.safetensors'}")
-    return f"stopped at step {step:,}", (f"limner train --resume {folder}",)
+        return f"finished, at step {step:,}", (command("sample", folder), command("show", folder / "model.safetensors"))
+    return f"stopped at step {step:,}", (command("train", "--resume", folder),)
 
 
 def _is_locked(folder: Path) -> bool:
@@ -279,7 +279,7 @@ def _model(path: Path) -> Iterator[Event]:
     yield _pairs("data", header.get("data", {}))
     yield _pairs("training", header.get("training", {}))
     yield _pairs("settings", header["config"])
-    yield Finished("show", {**about, **header, "kind": "model"}, (f"limner sample {path} --count 64",))
+    yield Finished("show", {**about, **header, "kind": "model"}, (command("sample", path, "--count", 64),))
 
 
 def _picture(path: Path) -> Iterator[Event]:
@@ -300,7 +300,7 @@ def _packs(path: Path, packs: list[Path]) -> Iterator[Event]:
     for pack, manifest in manifests:
         yield _pairs(f"pack {pack}", _manifest(manifest))
     values = {str(pack): _manifest(manifest) for pack, manifest in manifests}
-    yield Finished("show", {"kind": "pack", "packs": values}, (f"limner train dcgan --data {path}",))
+    yield Finished("show", {"kind": "pack", "packs": values}, (command("train", "dcgan", "--data", path),))
 
 
 def _manifest(manifest: Manifest) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from limner.core import __version__, catalog
 from limner.core.config import Adam, TrainingConfig, merged
-from limner.core.errors import LimnerError, ModelError, UsageError, missing_extra, nearest
+from limner.core.errors import LimnerError, ModelError, UsageError, command, missing_extra, nearest
 from limner.core.events import Epoch, Event, Finished, Note, Progress, Saved, Table, Warned
 from limner.core.files import refuse_existing, unwritable, write
 from limner.core.settings import Settings
@@ -156,7 +156,8 @@ def read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"cannot read the settings file {path}: {(error.strerror or '').lower()}") from None
+        raise UsageError(f"cannot read the settings file {path}: {(error.strerror or '').lower()}",
+                         "check the path") from None  # fmt: skip
     except ValueError as error:
         raise UsageError(f"the settings file {path} is not valid: {error}", "TOML, or a run's settings.json") from None
     if not isinstance(values, dict):
@@ -218,10 +219,21 @@ def _over(before: Train, now: Mapping[str, Any], own: Mapping[str, Any]) -> dict
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
+def no_run(folder: Path) -> UsageError:
+    """The error for a run's folder that is not there, with the nearest one beside it."""
+    there = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    hint = nearest(folder.name, there, folder.parent)
+    return UsageError(
+        f"there is no run {folder}", hint if hint.startswith("did you") else "give the folder that training wrote to"
+    )
+
+
 def _resumed(
     folder: Path, method: str | None, request: Train, config: Mapping[str, Any]
 ) -> tuple[str, Train, dict[str, Any]]:
     """The settings of an interrupted run, with those that the person names now laid over."""
+    if not folder.exists():
+        raise no_run(folder)
     if not (folder / "settings.json").is_file():
         raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
     stored = read_config(folder)
@@ -229,7 +241,7 @@ def _resumed(
     if not isinstance(name, str):
         raise UsageError(f"{folder / 'settings.json'} names no method", "give the folder that training wrote to")
     if method not in (None, name):
-        raise UsageError(f"{folder} is a run of {name}, not of {method}", f"limner train --resume {folder}")
+        raise UsageError(f"{folder} is a run of {name}, not of {method}", command("train", "--resume", folder))
     before, own = split_choices(name, stored, str(folder / "settings.json"))
     given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
     of_now = {"out": folder, "resume": folder, "dry_run": request.dry_run}
@@ -503,9 +515,9 @@ def _in_folder(loop: Loop, found: Checkpoint | None, request: Train, named: Coll
             "seconds": round(loop.seconds, 1), "skipped_steps": loop.guard.skipped,
         },
         (
-            f"limner sample {final} --count 64",
-            f"limner evaluate {final} --data {request.data}",
-            f"limner show {final}",
+            command("sample", final, "--count", 64),
+            command("evaluate", final, "--data", request.data),
+            command("show", final),
         ),
     )  # fmt: skip
 

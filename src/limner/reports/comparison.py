@@ -77,7 +77,7 @@ def training_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
         return [run.training.get(name) for run in runs]
 
     rows = [
-        ("steps", [f"{n:,}" if n else "–" for n in of("steps")]),
+        ("steps done", [f"{n:,}" if n else "–" for n in of("steps")]),
         ("images seen", [f"{n:,}" if n else "–" for n in of("images")]),
         ("time", [duration(s) if s else "–" for s in of("seconds")]),
         ("images/s", [number(run.training["images"] / run.training["seconds"]) if run.training.get("seconds") else "–"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from limner.metrics.figures import KINDS
+from limner.models.card import computer
 from limner.reports import plots
 from limner.reports.page import (
     Html,
@@ -331,7 +332,7 @@ def _speed(record: Mapping[str, Any]) -> Html:
         "speed": f"{number(training['images'] / training['seconds'])} images/s, previews and evaluations included"
         if training.get("seconds") and "images" in training else "",
         "peak memory": f"{training['peak_memory_mb']:,.0f} MB" if training.get("peak_memory_mb") else "",
-        "machine": there and (there.get("gpu") or f"{there.get('cores')} threads, {there.get('system')}"),
+        "machine": there and computer(there),
         "torch": there.get("torch", ""),
     }  # fmt: skip
     learned = {name: value for name, value in learned.items() if value}
@@ -343,7 +344,7 @@ def _speed(record: Mapping[str, Any]) -> Html:
                 "speed": f"{number(speed['images_per_second'])} images/s",
                 "batch": speed["batch"],
                 "peak memory": f"{speed['peak_memory_mb']:,.0f} MB" if speed["peak_memory_mb"] else "–",
-                "machine": machine["gpu"] or f"{machine['cores']} threads, {machine['system']}",
+                "machine": computer(machine),
                 "torch": machine["torch"],
                 "the whole evaluation": duration(record["seconds"]),
             }

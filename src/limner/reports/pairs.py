@@ -25,8 +25,11 @@ from limner.reports.words import number
 
 PAIRED = ("psnr", "ssim", "ms_ssim", "perceptual")
 """Metrics that need the original of each picture."""
-_MS_SSIM_FROM = 161
-_PERCEPTUAL_FROM = 32
+LEAST = {
+    "psnr": ("PSNR-Y", 1), "ssim": ("SSIM-Y", WINDOW), "ms_ssim": ("MS-SSIM-Y", 161),
+    "perceptual": ("perceptual-efficientnet", 32),
+}  # fmt: skip
+"""Metric → its figure, and the shortest side in px that it takes."""
 _WORST = 6
 _SHOWN = 512
 
@@ -83,15 +86,16 @@ def pairs(
         if len(a) != len(b):
             a, b = (np.broadcast_to(x, (3, *x.shape[1:])) for x in (a, b))
         figures = _figures(torch.from_numpy(a[None].copy()), torch.from_numpy(b[None].copy()), metrics, border, eye)
-        if not figures:
-            raise UsageError(f"{path} is too small for {', '.join(metrics)}", "psnr takes pictures of any size")
         place = bisect_right(found, badness(figures), key=lambda pair: badness(pair.figures))
         # Only the worst are shown, so only they stay in memory.
-        shown = (_middle(a), _middle(b)) if place < _WORST else ()
+        shown = (_middle(a), _middle(b)) if figures and place < _WORST else ()
         found.insert(place, Pair(name, figures, *shown))
         if len(found) > _WORST:
             found[_WORST] = Pair(found[_WORST].name, found[_WORST].figures)
         yield from meter.tick()
+    if not any(pair.figures for pair in found):
+        raise UsageError(f"the pictures in {made} are too small for {', '.join(metrics)}",
+                         "psnr takes pictures of any size")  # fmt: skip
     return found
 
 
@@ -103,8 +107,8 @@ def shown(name: str, value: float | None) -> str:
 
 
 def badness(figures: dict[str, float]) -> float:
-    """Lower is worse, by the first figure."""
-    name, value = next(iter(figures.items()))
+    """Lower is worse, by the first figure; infinite without any."""
+    name, value = next(iter(figures.items()), ("PSNR-Y", float("inf")))
     return value if SAYS[name][1] == "higher" else -value
 
 
@@ -152,11 +156,11 @@ def _figures(a: Tensor, b: Tensor, metrics: Collection[str], border: int, eye: E
         found["PSNR-Y"] = psnr(*y)
         if a.shape[1] == 3:
             found["PSNR"] = psnr(a, b)
-    if "ssim" in metrics and side >= WINDOW:
+    if "ssim" in metrics and side >= LEAST["ssim"][1]:
         found["SSIM-Y"] = ssim(*y)
-    if "ms_ssim" in metrics and side >= _MS_SSIM_FROM:
+    if "ms_ssim" in metrics and side >= LEAST["ms_ssim"][1]:
         found["MS-SSIM-Y"] = ms_ssim(*y)
-    if "perceptual" in metrics and eye is not None and side >= _PERCEPTUAL_FROM:
+    if "perceptual" in metrics and eye is not None and side >= LEAST["perceptual"][1]:
         device = next(eye.parameters()).device
         with torch.inference_mode():
             maps = [eye.maps((x.to(device).float() / 127.5) - 1) for x in (a, b)]

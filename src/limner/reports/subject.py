@@ -63,7 +63,7 @@ def model_subject(path: Path, source: str | None, device: str) -> Generator[Even
     method, header = model.method, model.header
     if not isinstance(method, Generate):
         raise UsageError(
-            f"{path} is a {model.name} model, which does not make pictures out of noise",
+            f"{path} is a model of {model.name}, which does not make pictures out of noise",
             "compare what it makes with what it should have made: limner evaluate ITS-PICTURES THE-REAL-ONES",
         )
     learned: Mapping[str, Any] = header.get("data") or {}

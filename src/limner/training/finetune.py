@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from limner.core import catalog
-from limner.core.errors import LimnerError, ModelError, UsageError
+from limner.core.errors import LimnerError, ModelError, UsageError, command
 from limner.core.method import Method
 from limner.core.signal import Signal
 from limner.core.tensorfile import read_header, read_tensors
@@ -29,7 +29,7 @@ def start_from(path: Path, method: Method, name: str) -> str:
     if (other := header.get("method")) != name:
         raise UsageError(
             f"--init {path} is a model of {other}, and this is a run of {name}",
-            f"limner train {other} --init {path}" if other in catalog.names() else f"give a model of {name}",
+            command("train", other, "--init", path) if other in catalog.names() else f"give a model of {name}",
         )
     own = method.state_dict()
     for key in sorted(own.keys() | tensors.keys()):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from limner.core.errors import command
 from limner.core.events import Epoch, Event, Progress, Saved, Warned
 from limner.core.method import Batch
 from limner.core.random import stream
@@ -195,7 +196,7 @@ class Loop:
     def _interrupted(self, interrupt: Interrupt) -> Interrupted:
         return Interrupted(
             f"stopped at step {self.step:,} of {self.plan.steps:,}; everything so far is saved",
-            f"go on with: limner train --resume {self.folder}",
+            f"go on with: {command('train', '--resume', self.folder)}",
             interrupt.number or 2,
         )
 
@@ -340,7 +341,7 @@ class Loop:
         return Diverged(
             f"training diverged at step {self.step:,}: losses or gradients were not finite {IN_A_ROW} times in a row, "
             + "; ".join([f"and {why}", *left]),
-            f"check the data, or learn more slowly: limner train --resume {self.folder} {' '.join(rates)}",
+            f"check the data, or learn more slowly: {command('train', '--resume', self.folder)} {' '.join(rates)}",
         )
 
 
