@@ -491,42 +491,20 @@ class _Run:
 
 
 def _opened(folder: Path) -> _Run:
-    from limner.operations.train import no_run, read_config, split_choices
+    from limner.operations.train import is_locked, stored_run
     from limner.training.log import read_log
 
-    if not folder.exists():
-        raise no_run(folder)
     if folder.is_file():
         home = next((place for place in folder.parents if (place / "settings.json").is_file()), None)
         hint = command("doctor", home) if home else "give the folder that training wrote to"
         raise UsageError(f"{folder} is a file, not a run folder", hint)
-    if not (folder / "settings.json").is_file():
-        raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
-    stored = read_config(folder)
-    method = stored.pop("method", None)
-    if not isinstance(method, str):
-        raise UsageError(f"{folder / 'settings.json'} names no method", "give the folder that training wrote to")
-    request, config = split_choices(method, stored, str(folder / "settings.json"))
+    method, request, config = stored_run(folder)
     lines = [line for line in read_log(folder / "log.jsonl") if isinstance(line, dict) and "event" in line]
     if not lines:
         raise UsageError(f"{folder} has no log of any training yet", command("train", "--resume", folder))
     finished = (folder / "model.safetensors").is_file()
-    state = "running" if _is_locked(folder) else "finished" if finished else "stopped"
+    state = "running" if is_locked(folder) else "finished" if finished else "stopped"
     return _Run(folder, method, request.model_dump(), config, lines, state)
-
-
-def _is_locked(folder: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if not (folder / ".lock").is_file():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # somebody else's folder, that may be read only
-        return False
 
 
 @dataclass(frozen=True)

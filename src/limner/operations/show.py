@@ -239,27 +239,13 @@ def _run(folder: Path) -> Iterator[Event]:
 
 def _state(folder: Path, step: int) -> tuple[str, tuple[str, ...]]:
     """Where a run stands, in words, and what to do with it."""
-    if _is_locked(folder):
+    from limner.operations.train import is_locked
+
+    if is_locked(folder):
         return f"running, at step {step:,}", ()
     if (folder / "model.safetensors").is_file():
         return f"finished, at step {step:,}", (command("sample", folder), command("show", folder / "model.safetensors"))
     return f"stopped at step {step:,}", (command("train", "--resume", folder),)
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process is writing to the run."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        if (folder / ".lock").is_file():
-            lock.acquire(timeout=0)
-            lock.release()
-    except Timeout:
-        return True
-    except OSError:  # somebody else's folder, that may be read only
-        return False
-    return False
 
 
 def _model(path: Path) -> Iterator[Event]:

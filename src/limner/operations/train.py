@@ -219,30 +219,47 @@ def _over(before: Train, now: Mapping[str, Any], own: Mapping[str, Any]) -> dict
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def no_run(folder: Path) -> UsageError:
-    """The error for a run's folder that is not there, with the nearest one beside it."""
-    there = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-    hint = nearest(folder.name, there, folder.parent)
-    return UsageError(
-        f"there is no run {folder}", hint if hint.startswith("did you") else "give the folder that training wrote to"
-    )
+def stored_run(folder: Path) -> tuple[str, Train, dict[str, Any]]:
+    """What a run's folder says that it is: the method, and the settings of the run and of the method.
+
+    raises UsageError   if it is not there, or holds no run
+    """
+    hint = "give the folder that training wrote to"
+    if not folder.exists():
+        there = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        close = nearest(folder.name, there, folder.parent)
+        raise UsageError(f"there is no run {folder}", close if close.startswith("did you") else hint)
+    if not (folder / "settings.json").is_file():
+        raise UsageError(f"{folder} is not a run: it has no settings.json", hint)
+    stored = read_config(folder)
+    name = stored.pop("method", None)
+    if not isinstance(name, str):
+        raise UsageError(f"{folder / 'settings.json'} names no method", hint)
+    return name, *split_choices(name, stored, str(folder / "settings.json"))
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is writing to the run."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / ".lock").is_file():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder, that may be read only
+        return False
 
 
 def _resumed(
     folder: Path, method: str | None, request: Train, config: Mapping[str, Any]
 ) -> tuple[str, Train, dict[str, Any]]:
     """The settings of an interrupted run, with those that the person names now laid over."""
-    if not folder.exists():
-        raise no_run(folder)
-    if not (folder / "settings.json").is_file():
-        raise UsageError(f"{folder} is not a run: it has no settings.json", "give the folder that training wrote to")
-    stored = read_config(folder)
-    name = stored.pop("method", None)
-    if not isinstance(name, str):
-        raise UsageError(f"{folder / 'settings.json'} names no method", "give the folder that training wrote to")
+    name, before, own = stored_run(folder)
     if method not in (None, name):
         raise UsageError(f"{folder} is a run of {name}, not of {method}", command("train", "--resume", folder))
-    before, own = split_choices(name, stored, str(folder / "settings.json"))
     given = request.model_dump(exclude_unset=True, exclude=_NOT_OF_THE_RUN)
     of_now = {"out": folder, "resume": folder, "dry_run": request.dry_run}
     whole = Train.read({**_over(before, given, config), **of_now})
