@@ -1,5 +1,6 @@
 """The learner: walks a method's turns and moves its players. All that is true of every method's training is here."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -94,7 +95,8 @@ class Learner:
             refuse_parts(self.method, self.world.size, len(parts))
             join_layers(self.method, self._rows, self.world)
         self._rows.parts = total_parts
-        self.method.train()
+        if not self.method.training:  # Walking through all layers takes a while beside a step of small ones.
+            self.method.train()
         self.method.moment = Moment(index, self.total)
         self.method.pace = lambda player: self.pace(player, index)
         for wrap in self.wraps:
@@ -124,7 +126,7 @@ class Learner:
                 break
             told = self._tell(moves)
             values |= told
-            if not all(torch.isfinite(torch.tensor(list(told.values())))):
+            if not all(map(math.isfinite, told.values())):
                 self._forget()
                 with torch.no_grad():
                     for buffer, old in zip(self._buffers, before, strict=True):
@@ -193,9 +195,9 @@ class Learner:
             same = [turns[i] for turns in moves]
             grads = [p.grad for p in self.players[turn.player] if p.grad is not None]
             self.world.average(grads)
-            told = {f"{turn.player}_loss": torch.stack([t.loss.detach().float().mean() for t in same]).mean()}
+            told = {f"{turn.player}_loss": _mean([t.loss for t in same])}
             for name in turn.values:
-                told[name] = torch.stack([t.values[name].detach().float().mean() for t in same]).mean()
+                told[name] = _mean([t.values[name] for t in same])
             self.world.average(list(told.values()))
             figures |= told | {f"{turn.player}_gradient": torch.nn.utils.get_total_norm(grads)}
         return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
@@ -267,6 +269,13 @@ def rate(settings: Adam, step: int, total: int) -> float:
 def done(settings: Adam, step: int, total: int) -> float:
     """How much of the run after the warm-up is over at a step, from 0 to 1 at the last."""
     return max(0, step - settings.warmup) / max(1, total - 1 - settings.warmup)
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    """The mean over parts of the mean of each, whatever their shapes: as a number without a gradient."""
+    means = [part.detach().float() for part in parts]
+    means = [part.mean() if part.dim() else part for part in means]
+    return means[0] if len(means) == 1 else torch.stack(means).mean()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
