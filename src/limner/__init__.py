@@ -53,7 +53,7 @@ def evaluate(*what: str | Path, **choices: Any) -> Iterator[Event]:
 
     raises UsageError, DataError, ModelError, LimnerError   as the command line would print them
     """
-    return _asked("evaluate", {"what": what, **choices})
+    return _asked("evaluate", {"what": _each(what), **choices})
 
 
 def compare(*runs: str | Path, **choices: Any) -> Iterator[Event]:
@@ -61,7 +61,7 @@ def compare(*runs: str | Path, **choices: Any) -> Iterator[Event]:
 
     raises UsageError   as the command line would print it
     """
-    return _asked("compare", {"runs": runs, **choices})
+    return _asked("compare", {"runs": _each(runs), **choices})
 
 
 def doctor(run: str | Path, **choices: Any) -> Iterator[Event]:
@@ -89,7 +89,7 @@ def ensemble(*models: str | Path, **choices: Any) -> Iterator[Event]:
 
     raises UsageError, DataError, ModelError   as the command line would print them
     """
-    return _asked("ensemble", {"models": models, **choices})
+    return _asked("ensemble", {"models": _each(models), **choices})
 
 
 def prepare(source: str | Path, **choices: Any) -> Iterator[Event]:
@@ -97,7 +97,12 @@ def prepare(source: str | Path, **choices: Any) -> Iterator[Event]:
 
     raises UsageError, DataError   as the command line would print them
     """
-    return _asked("prepare", {"source": str(source), **choices})
+    return _asked("prepare", {"source": source, **choices})
+
+
+def _each(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What was given, one by one or as one list."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], list | tuple) else given
 
 
 def _asked(name: str, choices: dict[str, Any]) -> Iterator[Event]:

@@ -44,3 +44,32 @@ def test_a_misspelt_choice_is_refused():
     with pytest.raises(UsageError, match="unknown setting 'sampels'") as caught:
         next(limner.evaluate("runs/x", sampels=3))
     assert "samples" in caught.value.hint
+
+
+@pytest.mark.parametrize(("ask", "says"), [
+    (lambda: limner.train(3), "there is no method '3'"),
+    (lambda: limner.train("gan", data="ring", generator=3), "setting 'generator': should be settings by name, not 3"),
+    (lambda: limner.evaluate(None), "setting 'what.0': should be text, not None"),
+    (lambda: limner.evaluate(), "setting 'what' takes at least 1 value, and got 0"),
+    (lambda: limner.prepare(None), "setting 'source': should be text, not None"),
+    (lambda: limner.ensemble(), "setting 'models' takes at least 1 value, and got 0"),
+    (lambda: limner.doctor(None), "setting 'run': should be a path, not None"),
+])  # fmt: skip
+def test_what_is_no_value_is_refused_in_a_sentence(ask, says):
+    with pytest.raises(UsageError, match=says):
+        next(ask())
+
+
+def test_several_may_come_as_one_list(tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for seed, run in enumerate(runs):
+        list(limner.train("gan", data="digits", steps=2, width=4, batch=16, threads=1, seed=seed, out=run))
+    list(limner.compare(runs, out=tmp_path / "page.html"))
+    list(limner.ensemble(runs, out=tmp_path / "both"))
+    assert (tmp_path / "page.html").is_file() and (tmp_path / "both" / "model.safetensors").is_file()
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    list(limner.train("gan", data="digits", steps=1, width=4, batch=16, threads=1, out=tmp_path / "a"))
+    with pytest.raises(UsageError, match="cannot be moved to nonsense"):
+        limner.load(tmp_path / "a" / "model.safetensors").to("nonsense")

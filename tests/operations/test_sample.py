@@ -43,6 +43,13 @@ def test_python_is_told_what_is_wrong_as_well(run, choices, says):
         limner.load(run / "model.safetensors").generate(**choices)
 
 
+def test_a_sheet_is_a_png_by_name_as_well(run, tmp_path):
+    pictures = limner.load(run / "model.safetensors").generate(2)
+    with pytest.raises(UsageError, match="is called otherwise"):
+        pictures.save(tmp_path / "a.jpg")
+    assert pictures.save(tmp_path / "a.PNG").is_file() and not (tmp_path / "a.jpg").exists()
+
+
 def test_a_model_is_loaded_from_a_path():
     with pytest.raises(UsageError, match="loaded from the path of its file, not from None"):
         limner.load(None)

@@ -153,3 +153,10 @@ def test_what_may_not_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.
             patch.setattr(type(tmp_path), name, denied)
             with pytest.raises(LimnerError, match=f"cannot read {thing}: permission denied"):
                 shown(thing)
+
+
+def test_a_path_that_is_not_there_gets_the_nearest_one_beside_it(tmp_path):
+    (tmp_path / "samples.png").write_bytes(b"")
+    with pytest.raises(UsageError) as caught:
+        list(show(Show(thing=str(tmp_path / "sample.png"))))
+    assert caught.value.hint == f"did you mean '{tmp_path}/samples.png'?"

@@ -83,7 +83,7 @@ def names() -> list[str]:
 
 def _module(name: str) -> str:
     if name not in _modules():
-        raise UsageError(f"there is no method '{name}'", nearest(name, names()))
+        raise UsageError(f"there is no method '{name}'", nearest(str(name), names()))
     return _modules()[name]
 
 

@@ -59,6 +59,7 @@ _WANTED = {
     "int_from_float": "should be a whole number", "float_parsing": "should be a number",
     "float_type": "should be a number", "bool_parsing": "should be true or false",
     "bool_type": "should be true or false", "path_type": "should be a path", "string_type": "should be text",
+    "model_type": "should be settings by name", "dict_type": "should be settings by name",
 }  # fmt: skip
 """Plain words for those of pydantic's that are not."""
 
@@ -78,7 +79,8 @@ def _explained(cls: type[Settings], error: ValidationError, where: str) -> Usage
         there = first["ctx"]["actual_length"]
         bound = "at least" if first["type"] == "too_short" else "at most"
         needed = first["ctx"]["min_length" if first["type"] == "too_short" else "max_length"]
-        return UsageError(f"setting '{name}'{place} takes {bound} {needed} values, and got {there}",
+        many = f"{needed} value{'s' * (needed != 1)}"
+        return UsageError(f"setting '{name}'{place} takes {bound} {many}, and got {there}",
                           "see --help for what it takes")  # fmt: skip
     wanted = _WANTED.get(first["type"]) or first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     saw = repr(first["input"])

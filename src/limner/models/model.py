@@ -173,8 +173,15 @@ class Model:
         return caption_vector(text)
 
     def to(self, device: str | torch.device) -> "Model":
-        """The same model on another device."""
-        self.method.to(device)
+        """The same model on another device.
+
+        raises UsageError   if torch has no such device here
+        """
+        try:
+            self.method.to(device)
+        except (AssertionError, RuntimeError) as error:
+            why = str(error).partition("\n")[0]
+            raise UsageError(f"{self.path} cannot be moved to {device}: {why}", "leave it on the CPU") from None
         return self
 
     def _generating(self) -> Generate:

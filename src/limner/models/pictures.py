@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from limner.core.errors import UsageError
 from limner.data.images import grid, save_picture, to_bytes, to_image
 
 
@@ -45,7 +46,15 @@ class Pictures:
         return to_image(grid(self.array, columns))
 
     def save(self, path: str | Path, columns: int | None = None) -> Path:
-        """Save the sheet as a PNG that carries the recipe."""
+        """Save the sheet as a PNG that carries the recipe.
+
+        raises UsageError   if the file is called otherwise
+               LimnerError  if it can't be written
+        """
+        if Path(path).suffix.lower() != ".png":
+            raise UsageError(
+                f"samples are written as .png, and {path} is called otherwise", "give a name ending in .png"
+            )
         save_picture(grid(self.array, columns), Path(path), self.recipe)
         return Path(path)
 

@@ -76,7 +76,9 @@ class Evaluate(Settings):
     def _one(cls, value: Any) -> Any:
         """A single path may be given as it is, from Python."""
         values = (value,) if isinstance(value, str | Path) else value
-        return tuple(map(str, values)) if isinstance(values, list | tuple) else values
+        if not isinstance(values, list | tuple):
+            return values
+        return tuple(str(one) if isinstance(one, Path) else one for one in values)
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -781,7 +783,7 @@ def _saved(out: Path, page: str, record: Mapping[str, Any], figures: Mapping[str
     yield Finished(
         "evaluate",
         {"report": str(html), "json": str(data), "figures": dict(figures), "seconds": record["seconds"]},
-        (f"open {html}",) if sys.platform == "darwin" else (f"xdg-open {html}",),
+        (shlex.join(["open" if sys.platform == "darwin" else "xdg-open", str(html)]),),
     )
 
 

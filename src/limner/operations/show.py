@@ -75,7 +75,11 @@ def show(request: Show) -> Iterator[Event]:
         elif path.is_file():
             yield from _picture(path) if _starts(path, _PNG) else _model(path)
         else:
-            raise UsageError(f"there is nothing called '{thing}'", nearest(thing, [*catalog.names(), *BUILT_IN]))
+            beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+            hint = nearest(path.name, beside, path.parent)
+            if len(path.parts) < 2 or not hint.startswith("did you"):
+                hint = nearest(thing, [*catalog.names(), *BUILT_IN])
+            raise UsageError(f"there is nothing called '{thing}'", hint)
     except OSError as error:
         raise LimnerError(f"cannot read {thing}: {(error.strerror or str(error)).lower()}") from None
 
