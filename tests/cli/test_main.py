@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from limner.cli.main import COMMANDS, main
 from limner.core import catalog
-from limner.core.events import Finished
+from limner.core.events import Event, Finished, Note
+from limner.data.pack import building
 from limner.operations import train as training
 from limner.operations.show import settings_of
 
@@ -162,6 +165,22 @@ def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
     monkeypatch.setattr(catalog, "names", interrupted)
     assert ran(capsys, "show dcgan") == (130, "", "interrupted\n")
+
+
+def test_a_termination_is_143_and_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(request: Any) -> Iterator[Event]:
+        with building(tmp_path / "pack") as temporary:
+            (temporary / "half").write_text("made")
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield Note("never told")
+
+    monkeypatch.setattr("limner.operations.prepare.prepare", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = ran(capsys, "prepare digits")
+    assert (code, err) == (143, "terminated\n") and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # --- what training is asked for ---------------------------------------------------------------------------------------

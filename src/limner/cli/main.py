@@ -9,8 +9,11 @@ from __future__ import annotations
 import ast
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +71,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if text := _page(rest, wanted=bool(switches & {"--help", "-h"})):
             print(text, end="", flush=True)
             return 0
-        return _tell(face, _events(rest))
+        with _terminable():
+            return _tell(face, _events(rest))
     except BrokenPipeError:
         return _unheard()
     except (Exception, KeyboardInterrupt) as error:
         return _fail(face, error, debug="--debug" in switches)
     finally:
         face.close()
+
+
+class _Terminated(KeyboardInterrupt):
+    """The system or another program asked this one to end."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """In this context SIGTERM ends the work as Ctrl-C does, so that nothing half-made is left lying about."""
+
+    def leave(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # Python has signals in that one only.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(face: Face, events: Iterator[Event]) -> int:
@@ -93,8 +118,9 @@ def _fail(face: Face, error: BaseException, debug: bool) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        known = LimnerError("interrupted")
-        known.exit_code = 130
+        terminated = isinstance(error, _Terminated)
+        known = LimnerError("terminated" if terminated else "interrupted")
+        known.exit_code = 143 if terminated else 130
     elif isinstance(error, LimnerError):
         known = error
     elif isinstance(error, OSError) and error.errno:

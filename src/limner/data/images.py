@@ -350,9 +350,9 @@ def _is_animated(image: Image.Image) -> bool:
 
 def _too_large(image: Image.Image, pixels: int) -> ImageProblem | None:
     if image.width * image.height > pixels:
-        return ImageProblem(
-            f"is {image.width}×{image.height} px, more than the limit of {round(pixels / (1 << 20), 3):g} Mpx"
-        )
+        limit = pixels / (1 << 20)
+        told = f"{limit:.3g}" if limit < 1 else f"{limit:,.4g}"
+        return ImageProblem(f"is {image.width}×{image.height} px, more than the limit of {told} Mpx")
     return None
 
 

@@ -603,7 +603,8 @@ def _dry_run(
 def _threads(world: World) -> str:
     import torch
 
-    return f"{torch.get_num_threads()} threads" + (f" in {world.size} processes each" if world.size > 1 else "")
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' * (count != 1)}" + (f" in {world.size} processes each" if world.size > 1 else "")
 
 
 def _hours(seconds: float) -> str:
