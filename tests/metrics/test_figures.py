@@ -99,6 +99,22 @@ def test_quick_sees_the_reference_once(data, eye, monkeypatch):
     assert list(runs[0]) == ["FD-tiny", "IS-tiny", "coverage"]
 
 
+@pytest.mark.parametrize(("slow", "few", "asked"), [
+    (False, 93, 2_000), (True, 1_797, 1_000), (True, 700, 700), (True, 93, 500),
+])  # fmt: skip
+def test_a_slow_network_is_shown_no_more_than_it_needs(data, eye, monkeypatch, slow, few, asked):
+    monkeypatch.setattr(module, "slow", lambda features: slow)
+    monkeypatch.setattr(module, "_references", {})
+    some, seen = replace(data, rows=np.arange(few)), []
+
+    def draw(samples):
+        seen.append(samples)
+        return real_pictures(data, 60)
+
+    quick(draw, some, eye)
+    assert seen == [asked]
+
+
 def test_parts_of_a_set_have_references_of_their_own(data, eye):
     halves = [replace(data, rows=np.arange(start, len(data), 2)) for start in (0, 1)]
     for half in halves:

@@ -332,6 +332,11 @@ def real_pictures(dataset: Dataset, count: int, seed: int = 0, skip: int = 0) ->
     return (batch["x"] for batch in real_samples(dataset, count, seed, skip))
 
 
+def slow(features: Features) -> bool:
+    """Whether a network takes minutes to look at some thousand pictures: a large one without a GPU."""
+    return features.name in ("efficientnet", "inception") and next(features.parameters()).device.type == "cpu"
+
+
 def quick(draw: Sampler, dataset: Dataset, features: Features | None, samples: int = 2_000) -> dict[str, float]:
     """A few figures of a generator, for watching during training. The first is a distance: lower is better.
 
@@ -340,7 +345,8 @@ def quick(draw: Sampler, dataset: Dataset, features: Features | None, samples: i
     draw      gives samples
     dataset   what they should be like
     features  None for points, which need none
-    samples   how many are compared with as many real ones
+    samples   how many are compared with as many real ones; half of them at most where the network is `slow`, and no
+              more than there are real ones, but for the 500 that an Inception Score takes
     returns   for pictures "FD-…", "coverage", and "IS-…" where the network is a classifier;
               for points "energy distance", "high quality", "modes captured" and "reverse KL"
     """
@@ -349,6 +355,8 @@ def quick(draw: Sampler, dataset: Dataset, features: Features | None, samples: i
         real = torch.cat(list(real_pictures(dataset, samples)))
         return {figure.name: figure.value for figure in point_figures(made, real, dataset.manifest)
                 if figure.value < inf}  # fmt: skip
+    if slow(features):
+        samples = min(samples // 2, max(_CLEAR * _PARTS, len(dataset)))
     fake = Cloud(features)
     for batch in draw(samples):
         fake.update(batch)

@@ -462,9 +462,9 @@ class _Evaluation:
     def _count(self, eye: Features) -> int:
         """How many samples: as asked, or what the machine can look at within minutes."""
         from limner.metrics import modes
+        from limner.metrics.figures import slow
 
-        large = eye.name in ("efficientnet", "inception") and next(eye.parameters()).device.type == "cpu"
-        usual = 1_000 if large else modes.STACKED_SAMPLES if eye.name == "stacked" else 10_000
+        usual = 1_000 if slow(eye) else modes.STACKED_SAMPLES if eye.name == "stacked" else 10_000
         count = self.request.samples or usual
         return min(count, self.subject.most) if self.subject.most else count
 
