@@ -73,7 +73,7 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path):
     assert steps == sorted(set(steps)), "the log holds each step once"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_names_the_command_to_go_on(tmp_path, number, code):
     process = started(tmp_path / "run", steps=1_000_000, checkpoint_every=50)
     process.send_signal(number)
@@ -82,6 +82,14 @@ def test_a_signal_saves_and_names_the_command_to_go_on(tmp_path, number, code):
     assert f"limner train --resume {tmp_path / 'run'}" in output
     newest = checkpoint.newest_first(tmp_path / "run" / "checkpoints")[0]
     assert f"step {int(newest.stem[5:]):,} of 1,000,000" in output
+
+
+def test_a_terminal_that_closes_twice_loses_nothing(tmp_path):
+    process = started(tmp_path / "run", steps=1_000_000, checkpoint_every=10**6)
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert process.returncode == 129 and checkpoint.newest_first(tmp_path / "run" / "checkpoints")
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from limner.cli.pages import page, section
 from limner.cli.render import Face, Json, Lines
 from limner.core import __version__
+from limner.core.ending import endings
 from limner.core.errors import LimnerError, UsageError, nearest
 from limner.core.events import Event, Finished, Table
 
@@ -82,24 +83,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Terminated(KeyboardInterrupt):
-    """The system or another program asked this one to end."""
+    """The system, another program or a closing terminal asked this one to end, by the signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """In this context SIGTERM ends the work as Ctrl-C does, so that nothing half-made is left lying about."""
+    """In this context what asks the program to end works as Ctrl-C does, and nothing half-made is left lying about."""
 
-    def leave(*_: object) -> None:
-        raise _Terminated
+    def leave(number: int, _: object) -> None:
+        raise _Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():  # Python has signals in that one only.
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in endings()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(face: Face, events: Iterator[Event]) -> int:
@@ -118,9 +124,9 @@ def _fail(face: Face, error: BaseException, debug: bool) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        terminated = isinstance(error, _Terminated)
-        known = LimnerError("terminated" if terminated else "interrupted")
-        known.exit_code = 143 if terminated else 130
+        number = error.number if isinstance(error, _Terminated) else signal.SIGINT
+        known = LimnerError("interrupted" if number == signal.SIGINT else "terminated")
+        known.exit_code = 128 + number
     elif isinstance(error, LimnerError):
         known = error
     elif isinstance(error, OSError) and error.errno:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, leave. A second one leaves at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: finish the step, save, leave. A second one leaves at once."""
 
 import os
 import signal
@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from limner.core.ending import HANGUP, endings
 from limner.core.errors import LimnerError
 
 
 class Interrupted(LimnerError):
-    """The work was interrupted and what was done is saved. exit_code is 130 for Ctrl-C, 143 for SIGTERM."""
+    """The work was interrupted and what was done is saved. exit_code is 130 for Ctrl-C, 143 or 129 for its endings."""
 
     def __init__(self, message: str, hint: str, number: int) -> None:
         super().__init__(message, hint)
@@ -33,15 +34,13 @@ class Interrupt:
     Outside the main thread (a notebook's worker) Python has no signals, and the flag stays 0.
     """
 
-    _watched = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self) -> None:
         self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._flag) for number in self._watched}
+            self._before = {number: signal.signal(number, self._flag) for number in (signal.SIGINT, *endings())}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,6 +68,7 @@ class Interrupt:
             hook.remove()
 
     def _flag(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+        # A terminal that closes may say so more than once, and nobody is impatient then.
+        if self.number and number != HANGUP:
             os._exit(128 + number)
-        self.number = number
+        self.number = self.number or number
