@@ -146,7 +146,7 @@ def test_a_method_with_dice_of_its_own_is_refused():
 
 
 def test_only_what_generates_is_exported():
-    with pytest.raises(UsageError, match=r"toy\.safetensors is a toy model, and only those"):
+    with pytest.raises(UsageError, match=r"toy\.safetensors is a model of toy, and only those"):
         to_onnx(Model(Path("toy.safetensors"), HEADER, nn.Identity()))
 
 
