@@ -84,9 +84,12 @@ def test_a_signal_saves_and_names_the_command_to_go_on(tmp_path, name, times, co
     if not hasattr(signal, name):
         pytest.skip(f"there is no {name} on this system")
     process = started(tmp_path / "run", steps=1_000_000, checkpoint_every=50)
-    for _ in range(times):
-        process.send_signal(getattr(signal, name))
-    output, _ = process.communicate(timeout=30)
+    try:
+        for _ in range(times):
+            process.send_signal(getattr(signal, name))
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()  # Or it would go on for hours where a signal is not heeded.
     assert process.returncode == code
     assert f"limner train --resume {tmp_path / 'run'}" in output
     newest = checkpoint.newest_first(tmp_path / "run" / "checkpoints")[0]
