@@ -57,7 +57,7 @@ def evaluate(*what: str | Path, **choices: Any) -> Iterator[Event]:
 
 
 def compare(*runs: str | Path, **choices: Any) -> Iterator[Event]:
-    """Set runs side by side, in a table and on a page.
+    """Set runs side by side, in a table and on a page. They may come as one list.
 
     raises UsageError   as the command line would print it
     """
@@ -83,7 +83,7 @@ def export(model: str | Path, **choices: Any) -> Iterator[Event]:
 
 
 def ensemble(*models: str | Path, **choices: Any) -> Iterator[Event]:
-    """Join trained models into one.
+    """Join trained models into one. They may come as one list.
 
     for event in limner.ensemble("runs/gan-001", "runs/gan-002", out="runs/both", weights="kid"): print(event)
 

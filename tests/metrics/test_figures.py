@@ -99,6 +99,15 @@ def test_quick_sees_the_reference_once(data, eye, monkeypatch):
     assert list(runs[0]) == ["FD-tiny", "IS-tiny", "coverage"]
 
 
+@pytest.mark.parametrize(("name", "device", "slow"), [
+    ("efficientnet", "cpu", True), ("inception", "cpu", True), ("digits", "cpu", False), ("efficientnet", "meta", False),
+])  # fmt: skip
+def test_a_large_network_without_a_gpu_is_slow(name, device, slow):
+    network = torch.nn.Linear(1, 1, device=device)
+    network.name = name
+    assert module.slow(network) is slow
+
+
 @pytest.mark.parametrize(("slow", "few", "asked"), [
     (False, 93, 2_000), (True, 1_797, 1_000), (True, 700, 700), (True, 93, 500),
 ])  # fmt: skip

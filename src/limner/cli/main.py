@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     arguments  what follows `limner`; this process's own where it is not given
-    returns    the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated
+    returns    the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 or 129 terminated
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # It was closed before the start.

@@ -82,7 +82,7 @@ KINDS = {
 
 GROUPS = {
     "fd": ("fd",), "kd": ("kd",), "is": ("is",), "prdc": ("precision", "recall", "density", "coverage"),
-    "vendi": ("vendi",), "classes": ("classes", "class_kl"), "distinct": ("distinct",),
+    "vendi": ("vendi",), "classes": ("classes", "class_kl", "modes", "mode_kl"), "distinct": ("distinct",),
 }  # fmt: skip
 """What is computed together, by the word that a person chooses."""
 

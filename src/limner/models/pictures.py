@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class Pictures:
 
         each  what a picture's recipe says besides, picture by picture
         """
-        for i, (picture, own) in enumerate(zip(self.array, each or repeat({}), strict=False), first):
+        for i, (picture, own) in enumerate(zip(self.array, each or [{}] * len(self), strict=True), first):
             save_picture(picture, folder / f"{i:06d}.png", {**self.recipe, **own, "index": i})
 
     def _repr_png_(self) -> bytes:

@@ -429,7 +429,7 @@ class _Evaluation:
         got = {row["kind"] for row in rows}
         self.notes += [
             f"there is no {group}: it takes {f.needs(group)}"
-            for group in f.GROUPS if group in request.metrics and not got.intersection((*f.GROUPS[group], "modes"))
+            for group in f.GROUPS if group in request.metrics and not got.intersection(f.GROUPS[group])
         ]  # fmt: skip
         record = self._record(rows, eye, count, reference_count, held_count, halves, most)
         if named and eye.name == "digits" and first_cloud.counts is not None and reference.counts is not None:

@@ -15,7 +15,7 @@ from limner.core.errors import LimnerError
 
 
 class Interrupted(LimnerError):
-    """The work was interrupted and what was done is saved. exit_code is 130 for Ctrl-C, 143 or 129 for its endings."""
+    """The work was interrupted and what was done is saved. exit_code is 128 and the signal: 130 for Ctrl-C."""
 
     def __init__(self, message: str, hint: str, number: int) -> None:
         super().__init__(message, hint)
