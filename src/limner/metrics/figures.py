@@ -84,7 +84,7 @@ GROUPS = {
     "fd": ("fd",), "kd": ("kd",), "is": ("is",), "prdc": ("precision", "recall", "density", "coverage"),
     "vendi": ("vendi",), "classes": ("classes", "class_kl", "modes", "mode_kl"), "distinct": ("distinct",),
 }  # fmt: skip
-"""What is computed together, by the word that a person chooses."""
+"""What is computed together, by the word that a person chooses; of classes, modes where three digits are stacked."""
 
 
 @dataclass(frozen=True)
